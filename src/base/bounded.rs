@@ -1,0 +1,1 @@
+//! Everything that is bounded by count.

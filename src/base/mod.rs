@@ -1,0 +1,5 @@
+//! The ground floor: time, identities and bounds. Imports nothing of the crate.
+
+pub mod bounded;
+pub mod clock;
+pub mod units;

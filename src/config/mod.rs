@@ -1,0 +1,146 @@
+//! The checked configuration: what every other room is handed. Plain data with units in the types.
+//!
+//! `file` is what was typed (TOML, unknown keys refused), `validate` turns file and flags into [`Config`] and
+//! returns all faults at once. Nothing here exits, logs or opens a kernel file.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything the program was told, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Roots of the kernel's trees.
+    pub roots: Roots,
+    /// The listening side.
+    pub web: Web,
+    /// The probe processes.
+    pub probe: Probe,
+    /// The tasks lane.
+    pub tasks: Tasks,
+    /// The slice *blocked*.
+    pub blocked: Blocked,
+    /// Essential services. PID 1 is not in this list: it is always watched, under the name `init`.
+    pub services: Vec<Service>,
+    /// The exporter's own cgroup.
+    pub own: Own,
+    /// Slices that were switched off (`--no-collector.X`), by name.
+    pub disabled: Vec<String>,
+    /// Log output.
+    pub log: Log,
+}
+
+/// Where the kernel's trees are mounted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Roots {
+    /// `--path.procfs`, default `/proc`.
+    pub procfs: PathBuf,
+    /// `--path.sysfs`, default `/sys`.
+    pub sysfs: PathBuf,
+    /// `--path.cgroupfs`, default `/sys/fs/cgroup`.
+    pub cgroupfs: PathBuf,
+}
+
+/// Limits of the HTTP side.
+#[derive(Debug, Clone)]
+pub struct Web {
+    /// `--web.listen-address`: literal addresses; a bare `:10100` means `[::]:10100`.
+    pub listen: Vec<SocketAddr>,
+    /// Most scrapes answered at once; more get 503 with a reason. Default 40.
+    pub max_requests: usize,
+    /// Most open connections; a further one evicts the oldest without a complete head. Default 256.
+    pub max_connections: usize,
+    /// Most bytes of a request's head. Default 8 KiB.
+    pub head_bytes_max: usize,
+    /// A connection must have sent a whole head by then. Default 2 s.
+    pub head_deadline: Duration,
+    /// A response must have been taken by then. Default 5 s.
+    pub write_deadline: Duration,
+    /// A kept-alive connection without a request is closed after this. Default 60 s.
+    pub idle: Duration,
+    /// A scrape takes the newest page there is at this age of the request. Default 250 ms.
+    pub scrape_deadline: Duration,
+}
+
+/// Limits of the probe processes.
+#[derive(Debug, Clone)]
+pub struct Probe {
+    /// A lane that has not moved for this long is stuck. Default 5 s.
+    pub stuck_after: Duration,
+    /// Longest back-off of a lane that was stuck; the first is a second, each further one doubles. Default 30 s.
+    pub backoff_max: Duration,
+    /// Most abandoned probe processes that may exist at once. Default 3.
+    pub abandoned_max: usize,
+}
+
+/// Limits of the tasks lane.
+#[derive(Debug, Clone)]
+pub struct Tasks {
+    /// Every thread is looked at once in this time, while the budget allows. Default 5 s.
+    pub interval: Duration,
+    /// Watched threads (D, R, services) are looked at again this often. Default 250 ms.
+    pub look_interval: Duration,
+    /// No state letter is older than this. Default 30 s.
+    pub letter_age_max: Duration,
+    /// Share of one CPU that all lanes together may use, 0.01 is one percent. Default 0.01.
+    pub cpu_budget: f64,
+    /// Most threads the lane remembers. Default 200 000.
+    pub threads_max: usize,
+    /// Most rows in one frame, hence most waits tracked. Default 16 384.
+    pub rows_max: usize,
+}
+
+/// Limits of the slice *blocked*.
+#[derive(Debug, Clone)]
+pub struct Blocked {
+    /// A wait counts in `stall_blocked_tasks` from this age. Default 5 s.
+    pub threshold: Duration,
+    /// Slots of the top-K families by comm. Default 10.
+    pub top: usize,
+}
+
+/// An essential service.
+#[derive(Debug, Clone)]
+pub struct Service {
+    /// Label value, unique, 1 to 64 characters of `[A-Za-z0-9_.:-]`.
+    pub name: String,
+    /// How its threads are found.
+    pub selector: Selector,
+}
+
+/// How the threads of a service are found.
+#[derive(Debug, Clone)]
+pub enum Selector {
+    /// Processes whose leader's comm matches as a whole (anchored, over bytes).
+    Comm(regex::bytes::Regex),
+    /// Processes listed in `cgroup.procs` of this group (a path below the cgroup root, v2 or a v1 controller).
+    Cgroup(PathBuf),
+}
+
+/// The exporter's own cgroup.
+#[derive(Debug, Clone, Default)]
+pub struct Own {
+    /// `--self.cgroup`: path of our own group below the cgroup root. Asked from the kernel only where that is
+    /// lock-safe (`/proc/self/cgroup` takes `cgroup_mutex` up to 6.6).
+    pub cgroup: Option<PathBuf>,
+}
+
+/// Log output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Log {
+    /// `--log.level`, default `info`.
+    pub level: log::LevelFilter,
+    /// `--log.format`, default logfmt.
+    pub format: LogFormat,
+    /// Lines that wait for the writer thread; more are dropped and counted. Default 1024.
+    pub queue: usize,
+}
+
+/// The two log formats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// `ts=… level=… target=… msg="…"`
+    Logfmt,
+    /// One JSON object a line, same keys.
+    Json,
+}

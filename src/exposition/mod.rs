@@ -1,0 +1,3 @@
+//! Metric descriptors and the text writer.
+
+pub mod desc;

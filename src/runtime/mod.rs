@@ -1,0 +1,3 @@
+//! Processes, threads and what passes between them.
+
+pub mod board;
