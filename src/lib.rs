@@ -2,4 +2,8 @@
 pub mod base;
 pub mod config;
 pub mod exposition;
+pub mod lane;
 pub mod runtime;
+pub mod sample;
+pub mod source;
+pub mod track;

@@ -1,3 +1,9 @@
 //! Processes, threads and what passes between them.
 
 pub mod board;
+pub mod probe;
+pub mod process;
+pub mod shared;
+pub mod supervisor;
+pub mod warden;
+pub mod wire;

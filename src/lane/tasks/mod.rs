@@ -1,0 +1,180 @@
+//! The tasks lane: walks over every thread of the host, cheaply, and looks at the few that matter more often.
+//!
+//! Per thread and walk one `schedstat` is read (three plain loads). A thread that slept at the last look and whose
+//! numbers stand still is in the same sleep, or was woken and does not get a CPU; so its letter is read again only
+//! for a rotating share, and for all at once when the host's running count exceeds what the walk explains. New,
+//! changed, D and R threads always have their letter read.
+
+pub mod inspect;
+pub mod marks;
+pub mod services;
+mod walk;
+mod watch;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::clock::{self, Mono};
+use crate::base::units::Tid;
+use crate::config;
+use crate::lane::budget::Budget;
+use crate::lane::handover::{Handover, Wanted};
+use crate::lane::{Tools, Work};
+use crate::sample::{Frame, Lane, Row};
+use crate::source::paths::{Place, ThreadFile};
+use crate::source::task;
+use inspect::{Inspector, Known};
+use marks::Marks;
+use services::Services;
+use watch::Watch;
+
+/// The lane works this long at a stretch, then steps back for twice as long: a walk must not hold a CPU.
+const BURST: Duration = Duration::from_millis(3);
+/// How long it steps back.
+const REST: Duration = Duration::from_millis(6);
+/// Threads between two looks at the clock.
+const STRIDE: usize = 32;
+
+/// The lane.
+pub struct TasksLane {
+    limits: config::Tasks,
+    handover: Arc<Handover>,
+    inspector: Option<Inspector>,
+    services: Services,
+    budget: Budget,
+    known: HashMap<Tid, Known>,
+    watch: Watch,
+    wanted: HashMap<Tid, Wanted>,
+    /// Number of the current walk.
+    number: u32,
+    /// Read every letter in the next walk.
+    refresh: bool,
+    walk_due: Mono,
+    look_due: Mono,
+    interval: Duration,
+    /// CPU of the last walk, what the next one is expected to cost.
+    walk_cost: Duration,
+    burst_began: Mono,
+    own_pid: u32,
+}
+
+impl TasksLane {
+    /// A lane that knows nothing yet. `share` is its part of the CPU budget.
+    pub fn new(
+        limits: config::Tasks,
+        services: &[config::Service],
+        handover: Arc<Handover>,
+        share: f64,
+        now: Mono,
+    ) -> Self {
+        Self {
+            interval: limits.interval,
+            limits,
+            handover,
+            inspector: None,
+            services: Services::new(services),
+            budget: Budget::new(share, now),
+            known: HashMap::new(),
+            watch: Watch::default(),
+            wanted: HashMap::new(),
+            number: 0,
+            refresh: true,
+            walk_due: now,
+            look_due: now,
+            walk_cost: Duration::ZERO,
+            burst_began: now,
+            own_pid: std::process::id(),
+        }
+    }
+
+    /// Looks at the watched threads and tells front what they do.
+    fn look(&mut self, inspector: &Inspector, tools: &mut Tools<'_>) {
+        let look = self.watch.look(inspector, &mut self.known, &mut tools.reader);
+        self.look_due = clock::now().plus(self.limits.look_interval);
+        if look.rows.is_empty() && look.ended.is_empty() {
+            return;
+        }
+        self.want(&look.rows);
+        (tools.send)(&Frame::Look(look));
+    }
+
+    /// Adds the blocked rows to what the detail lane is asked for.
+    fn want(&mut self, rows: &[Row]) {
+        let mut changed = false;
+        for row in rows.iter().filter(|row| walk::blocked(row)) {
+            let wanted = Wanted { pid: row.pid, tid: row.tid, mark: row.mark };
+            changed |= self.wanted.insert(row.tid, wanted) != Some(wanted);
+        }
+        if changed {
+            self.handover.want(self.wanted.values().copied().collect());
+        }
+    }
+
+    /// Steps back after a burst, and looks at the watched threads when that is due in the middle of a long walk.
+    fn breathe(&mut self, inspector: &Inspector, tools: &mut Tools<'_>) {
+        let now = clock::now();
+        if now.since(self.burst_began) < BURST {
+            return;
+        }
+        (tools.pause)(REST);
+        if clock::now() >= self.look_due {
+            self.look(inspector, tools);
+        }
+        self.burst_began = clock::now();
+    }
+
+    /// What this kernel and these privileges allow; asked once.
+    fn inspector(&mut self, tools: &mut Tools<'_>) -> Inspector {
+        self.services.set_members(self.handover.members());
+        let asked = self.inspector.take().unwrap_or_else(|| {
+            // kthreadd sleeps in a function of its own name; without the privilege its wait channel reads `0`.
+            let kthreadd = Place::Thread { pid: 2, tid: 2, file: ThreadFile::Wchan };
+            Inspector {
+                marks: Marks::of_this_kernel(&mut tools.reader),
+                wchan_works: tools.reader.read(&kthreadd).ok().and_then(task::wchan).is_some(),
+                services: self.services.clone(),
+            }
+        });
+        Inspector { services: self.services.clone(), ..asked }
+    }
+
+    /// When the next walk begins: a tenth before the interval is over, so that the promise "seen within one
+    /// interval" holds with the walk's own length and a late timer; and not before the budget allows it.
+    fn plan(&mut self, began: Mono) {
+        let early = self.limits.interval.mul_f64(0.9);
+        let allowed = self.budget.due(self.walk_cost);
+        self.walk_due = began.plus(early).max(allowed);
+        self.interval = self.walk_due.since(began).max(self.limits.interval);
+    }
+}
+
+impl Work for TasksLane {
+    fn turn(&mut self, tools: &mut Tools<'_>) -> Mono {
+        let (began, cpu) = (clock::now(), clock::thread_cpu());
+        self.burst_began = began;
+        let inspector = self.inspector(tools);
+        let walked = began >= self.walk_due;
+        if walked {
+            match self.walk(&inspector, tools) {
+                Ok(sweep) => (tools.send)(&Frame::Sweep(sweep)),
+                Err(error) => (tools.send)(&Frame::Failed { lane: Lane::Tasks, why: error.to_string() }),
+            }
+        } else {
+            self.look(&inspector, tools);
+        }
+        self.inspector = Some(inspector);
+        let spent = clock::thread_cpu().saturating_sub(cpu);
+        self.budget.spend(spent, clock::now());
+        if walked {
+            self.walk_cost = spent;
+            self.plan(began);
+            self.look_due = clock::now().plus(self.limits.look_interval);
+        }
+        self.walk_due.min(self.look_due)
+    }
+
+    fn interval(&self) -> Duration {
+        self.interval
+    }
+}

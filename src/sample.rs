@@ -1,0 +1,193 @@
+//! What a lane saw, as plain data: the frames that travel from a probe to front. Facts only; every judgement is made
+//! by the trackers that receive them, so nothing is lost when a probe is replaced.
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::clock::Mono;
+use crate::base::units::{Pid, State, Tid};
+
+/// A lane's name: an index into the table of lanes, small and stable, because it also addresses shared memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Lane {
+    /// The walk over all threads.
+    Tasks,
+    /// Wait channels and start times of the few threads that matter.
+    Detail,
+    /// Control groups: members of services, our own quota.
+    Cgroups,
+}
+
+impl Lane {
+    /// All lanes, in the order of their shared-memory cells.
+    pub const ALL: [Self; 3] = [Self::Tasks, Self::Detail, Self::Cgroups];
+
+    /// The label value.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tasks => "tasks",
+            Self::Detail => "detail",
+            Self::Cgroups => "cgroups",
+        }
+    }
+
+    /// Position in [`Lane::ALL`].
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// One message of a lane.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Frame {
+    /// A finished walk.
+    Sweep(Sweep),
+    /// Another look at the watched threads, between two walks.
+    Look(Look),
+    /// What only `wchan` and `stat` can tell.
+    Detail(Vec<Detail>),
+    /// Our own group.
+    Own(OwnGroup),
+    /// A lane could not do its work; the reason in one line.
+    Failed {
+        /// Which lane.
+        lane: Lane,
+        /// One line: what, where, what to do.
+        why: String,
+    },
+}
+
+/// A finished walk over all threads.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Sweep {
+    /// First directory read.
+    pub begin: Mono,
+    /// Last thread read.
+    pub end: Mono,
+    /// Processes listed.
+    pub processes: u64,
+    /// Threads by state, in the order of [`State::ALL`]. Sleepers whose numbers stood still count with their last
+    /// letter, which is never older than the lane's limit.
+    pub states: [u64; State::ALL.len()],
+    /// Threads in D and threads in R.
+    pub rows: Vec<Row>,
+    /// Threads that were there and could not be read. What is known of them is neither extended nor ended.
+    pub unread: Vec<Tid>,
+    /// Threads of each service, by bit; services past the end have none.
+    pub services: Vec<u32>,
+    /// What the walk did not see.
+    pub missed: Missed,
+}
+
+/// Another look at the watched threads.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Look {
+    /// Those that were there.
+    pub rows: Vec<Row>,
+    /// Those that had ended.
+    pub ended: Vec<Tid>,
+}
+
+/// What a walk did not see; all zero on an ordinary host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Missed {
+    /// Threads that ended between listing and reading. Not a fault.
+    pub vanished: u64,
+    /// Permission denied.
+    pub denied: u64,
+    /// Any other failure, and texts that could not be parsed.
+    pub failed: u64,
+    /// Threads past `tasks.threads_max`.
+    pub over_threads: u64,
+    /// Rows past `tasks.rows_max`.
+    pub over_rows: u64,
+    /// Service threads and D rows past the number that is looked at between walks.
+    pub over_watched: u64,
+}
+
+impl Missed {
+    /// Adds another walk's.
+    pub fn add(&mut self, other: &Self) {
+        let sums = [
+            (&mut self.vanished, other.vanished),
+            (&mut self.denied, other.denied),
+            (&mut self.failed, other.failed),
+            (&mut self.over_threads, other.over_threads),
+            (&mut self.over_rows, other.over_rows),
+            (&mut self.over_watched, other.over_watched),
+        ];
+        for (sum, more) in sums {
+            *sum = sum.saturating_add(more);
+        }
+    }
+}
+
+/// One thread at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// The thread.
+    pub tid: Tid,
+    /// Its process.
+    pub pid: Pid,
+    /// When its numbers were read.
+    pub at: Mono,
+    /// The letter.
+    pub state: State,
+    /// What tells that it made progress.
+    pub mark: Mark,
+    /// Name, as the kernel prints it.
+    pub comm: String,
+    /// Recognised while reading, without a wait channel.
+    pub hint: Hint,
+    /// Services it belongs to, a bit each; bit 0 is PID 1.
+    pub services: u64,
+}
+
+/// A thread's progress: unchanged marks at two looks prove that it did not run in between.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Mark {
+    /// Time slices (third field of schedstat), or context switches where the kernel keeps no slices.
+    pub slices: u64,
+    /// Run time in nanoseconds; zero where the kernel keeps none.
+    pub run_ns: u64,
+}
+
+/// What the tasks lane can tell about a D row beyond the letter.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Hint {
+    /// Nothing.
+    #[default]
+    None,
+    /// It went from S to D without having run: frozen in place (from 6.1), nothing else can do that.
+    FrozenInPlace,
+    /// Its process is writing a core dump.
+    CoreDump,
+    /// A kworker outside its idle loop: it waits inside a work item. Its letter was not read, because that takes a
+    /// global mutex.
+    WorkItem,
+}
+
+/// What the detail lane tells of one wait.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Detail {
+    /// The thread.
+    pub tid: Tid,
+    /// The mark before and after the reads: the facts belong to this very wait.
+    pub mark: Mark,
+    /// The kernel function it sleeps in; `None` when the kernel does not say.
+    pub wchan: Option<String>,
+    /// The letter by `stat`: of kworkers, whose `status` the walk does not read.
+    pub state: Option<State>,
+    /// Start time in clock ticks since boot, when it could be read.
+    pub start_ticks: Option<u64>,
+}
+
+/// Our own control group, and its ancestors.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct OwnGroup {
+    /// Our group could be found at all; asking the kernel takes `cgroup_mutex` up to 6.6, so it is not asked there.
+    pub known: bool,
+    /// Smallest quota in cores at our group or any ancestor; `None` when there is none.
+    pub quota_cores: Option<f64>,
+    /// Throttled periods of the group that has it.
+    pub throttled_periods: Option<u64>,
+}

@@ -1,0 +1,326 @@
+//! The only room that opens the kernel's files.
+//!
+//! A [`Reader`] opens what [`paths::Place`] can name and nothing else, stamps every entry into the kernel before it
+//! makes it, reads a bounded number of bytes in one call, and gives errors that say what, where and what to do.
+//! Parsers (`task`, `cgroup`) take bytes and never open.
+#![expect(clippy::disallowed_methods, reason = "this room is the owner of file opening")]
+
+pub mod cgroup;
+pub mod cold;
+pub mod error;
+pub mod kernel;
+pub mod paths;
+pub mod task;
+
+use std::ffi::CStr;
+use std::io::Write as _;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir, openat, statat};
+use rustix::io::{Errno, pread};
+
+use crate::config::Roots;
+use error::{Cause, SourceError};
+use paths::{Class, Place, Reader as Side, RowId, Tree};
+
+/// Most bytes of one file that are looked at. `status` is about 1.5 KiB, `sched` about 2 KiB.
+const TEXT_MAX: usize = 64 * 1024;
+/// Longest path below a root, terminator included. Cgroup paths are the long ones.
+const PATH_MAX: usize = 4096;
+/// Bytes of directory entries taken per `getdents64`.
+const ENTRIES: usize = 32 * 1024;
+
+/// Told before each entry into the kernel, so that somebody else can say where we hang.
+pub trait Stamp {
+    /// About to enter `row` for `subject` (a thread, a process, or zero).
+    fn enter(&self, row: RowId, subject: u32);
+}
+
+/// The mounted trees, held open from the start.
+#[derive(Debug)]
+pub struct Host {
+    proc: OwnedFd,
+    cgroup: Option<OwnedFd>,
+}
+
+impl Host {
+    /// Opens the roots. A missing cgroup tree is a host without one; a missing `/proc` is an error.
+    ///
+    /// # Errors
+    /// The root that cannot be opened and why.
+    pub fn open(roots: &Roots) -> Result<Self, SourceError> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let proc = openat(CWD, &roots.procfs, flags, Mode::empty())
+            .map_err(|errno| SourceError::new(roots.procfs.display().to_string(), Cause::from(errno)))?;
+        let cgroup = openat(CWD, &roots.cgroupfs, flags, Mode::empty()).ok();
+        Ok(Self { proc, cgroup })
+    }
+
+    fn root(&self, tree: Tree) -> Option<BorrowedFd<'_>> {
+        match tree {
+            Tree::Proc => Some(self.proc.as_fd()),
+            Tree::Cgroup => self.cgroup.as_ref().map(AsFd::as_fd),
+        }
+    }
+}
+
+/// A descriptor that is read again and again. Of a thread's file it answers ESRCH after exit and can never show a
+/// reused id.
+#[derive(Debug)]
+pub struct Kept {
+    fd: OwnedFd,
+    row: RowId,
+    subject: u32,
+}
+
+/// What `statx` of `/proc/PID/task` tells (proc_task_getattr, fs/proc/base.c).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Group {
+    /// Effective user id of the leader.
+    pub uid: u32,
+    /// Threads of the process; zero where the filesystem does not count links.
+    pub threads: u64,
+}
+
+/// Reads places of one host, for one thread of ours.
+pub struct Reader<'a> {
+    host: &'a Host,
+    stamp: &'a dyn Stamp,
+    side: Side,
+    text: Box<[u8]>,
+    entries: Box<[MaybeUninit<u8>]>,
+    path: Box<[u8; PATH_MAX]>,
+}
+
+impl<'a> Reader<'a> {
+    /// A reader for a probe lane.
+    pub fn for_probe(host: &'a Host, stamp: &'a dyn Stamp) -> Self {
+        Self::new(host, stamp, Side::Probe, ENTRIES)
+    }
+
+    /// A reader for the serving process: only rows that are SAFE and marked for front.
+    pub fn for_front(host: &'a Host, stamp: &'a dyn Stamp) -> Self {
+        Self::new(host, stamp, Side::Front, 0)
+    }
+
+    fn new(host: &'a Host, stamp: &'a dyn Stamp, side: Side, entries: usize) -> Self {
+        Self {
+            host,
+            stamp,
+            side,
+            text: vec![0; if side == Side::Front { 4096 } else { TEXT_MAX }].into_boxed_slice(),
+            entries: vec![MaybeUninit::uninit(); entries].into_boxed_slice(),
+            path: Box::new([0; PATH_MAX]),
+        }
+    }
+
+    /// Opens, reads once from the start, closes.
+    ///
+    /// # Errors
+    /// What the kernel answered, or that the text did not fit.
+    pub fn read(&mut self, place: &Place<'_>) -> Result<&[u8], SourceError> {
+        let kept = self.keep(place)?;
+        self.again(&kept)
+    }
+
+    /// Opens a place to read it again and again.
+    ///
+    /// # Errors
+    /// What the kernel answered.
+    pub fn keep(&mut self, place: &Place<'_>) -> Result<Kept, SourceError> {
+        let fd = self.open(place, OFlags::RDONLY)?;
+        Ok(Kept { fd, row: place.row(), subject: place.subject() })
+    }
+
+    /// Reads a kept descriptor from the start, in one call that regenerates the text.
+    ///
+    /// # Errors
+    /// What the kernel answered (ESRCH once the thread has ended), or that the text did not fit.
+    pub fn again(&mut self, kept: &Kept) -> Result<&[u8], SourceError> {
+        self.stamp.enter(kept.row, kept.subject);
+        let fail = |cause| SourceError::at(kept.row, kept.subject, cause);
+        let length = pread(&kept.fd, &mut *self.text, 0).map_err(|errno| fail(Cause::from(errno)))?;
+        if length == self.text.len() {
+            return Err(fail(Cause::TooLong(length)));
+        }
+        self.text.get(..length).ok_or_else(|| fail(Cause::TooLong(length)))
+    }
+
+    /// Opens, reads to the end in as many calls as the kernel wants (lists come a page at a time), closes.
+    ///
+    /// # Errors
+    /// What the kernel answered, or that the text did not fit.
+    pub fn whole(&mut self, place: &Place<'_>) -> Result<&[u8], SourceError> {
+        let kept = self.keep(place)?;
+        let fail = |cause| SourceError::at(kept.row, kept.subject, cause);
+        let mut length = 0;
+        loop {
+            self.stamp.enter(kept.row, kept.subject);
+            let rest = self.text.get_mut(length..).unwrap_or_default();
+            match pread(&kept.fd, rest, u64::try_from(length).unwrap_or_default()) {
+                Ok(0) => break,
+                Ok(read) => length += read,
+                Err(errno) => return Err(fail(Cause::from(errno))),
+            }
+        }
+        if length == self.text.len() {
+            return Err(fail(Cause::TooLong(length)));
+        }
+        self.text.get(..length).ok_or_else(|| fail(Cause::TooLong(length)))
+    }
+
+    /// Lists the numeric names of a directory (processes, threads) into `ids`, at most `most` of them.
+    /// Returns how many were left out.
+    ///
+    /// # Errors
+    /// What the kernel answered. `ids` then holds what was listed before.
+    pub fn list(&mut self, place: &Place<'_>, most: usize, ids: &mut Vec<u32>) -> Result<u64, SourceError> {
+        ids.clear();
+        let fd = self.open(place, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let mut left_out = 0;
+        let mut entries = RawDir::new(&fd, &mut self.entries);
+        loop {
+            if entries.is_buffer_empty() {
+                self.stamp.enter(place.row(), place.subject());
+            }
+            match entries.next() {
+                None => return Ok(left_out),
+                Some(Err(errno)) => {
+                    return Err(SourceError::at(place.row(), place.subject(), Cause::from(errno)));
+                }
+                Some(Ok(entry)) => {
+                    let id = task::number(entry.file_name().to_bytes()).and_then(|id| u32::try_from(id).ok());
+                    match id {
+                        Some(id) if ids.len() < most => ids.push(id),
+                        Some(_) => left_out += 1,
+                        None => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Owner and number of threads of a process, without listing them.
+    ///
+    /// # Errors
+    /// What the kernel answered.
+    pub fn group(&mut self, pid: u32) -> Result<Group, SourceError> {
+        let place = Place::Threads { pid };
+        let path = path(&place, &mut self.path)?;
+        self.stamp.enter(place.row(), pid);
+        let stat = statat(&self.host.proc, path, AtFlags::empty())
+            .map_err(|errno| SourceError::at(place.row(), pid, Cause::from(errno)))?;
+        // Two links are the directory's own; a filesystem that does not count gives one.
+        Ok(Group { uid: stat.st_uid, threads: u64::from(stat.st_nlink).saturating_sub(2) })
+    }
+
+    fn open(&mut self, place: &Place<'_>, flags: OFlags) -> Result<OwnedFd, SourceError> {
+        let fail = |cause| SourceError::at(place.row(), place.subject(), cause);
+        let row = place.row().row();
+        let ours = self.side == Side::Probe || (row.reader == Side::Front && row.class == Class::Safe);
+        if !ours {
+            return Err(fail(Cause::Refused));
+        }
+        let root = self.host.root(place.tree()).ok_or_else(|| fail(Cause::NoTree))?;
+        let path = path(place, &mut self.path)?;
+        self.stamp.enter(place.row(), place.subject());
+        openat(root, path, flags | OFlags::CLOEXEC, Mode::empty()).map_err(|errno| fail(Cause::from(errno)))
+    }
+}
+
+/// Writes the path and its terminator into the reader's buffer.
+fn path<'b>(place: &Place<'_>, buffer: &'b mut [u8; PATH_MAX]) -> Result<&'b CStr, SourceError> {
+    let fail = || SourceError::at(place.row(), place.subject(), Cause::TooLong(PATH_MAX));
+    let mut rest = buffer.as_mut_slice();
+    write!(rest, "{place}\0").map_err(|_full| fail())?;
+    CStr::from_bytes_until_nul(buffer.as_slice()).map_err(|_none| fail())
+}
+
+impl From<Errno> for Cause {
+    fn from(errno: Errno) -> Self {
+        match errno {
+            Errno::NOENT | Errno::SRCH | Errno::NODEV => Self::Vanished,
+            Errno::ACCESS | Errno::PERM => Self::Denied,
+            other => Self::Kernel(std::io::Error::from(other).to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::paths::ThreadFile;
+    use std::cell::Cell;
+
+    #[derive(Default)]
+    struct Last(Cell<Option<(u16, u32)>>);
+
+    impl Stamp for Last {
+        fn enter(&self, row: RowId, subject: u32) {
+            self.0.set(Some((row.number(), subject)));
+        }
+    }
+
+    fn host() -> Host {
+        Host::open(&crate::config::Roots {
+            procfs: "/proc".into(),
+            sysfs: "/sys".into(),
+            cgroupfs: "/sys/fs/cgroup".into(),
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn front_is_refused_what_is_not_safe() {
+        let (host, stamp) = (host(), Last::default());
+        let mut front = Reader::for_front(&host, &stamp);
+        assert!(front.read(&Place::LoadAvg).is_ok());
+        for file in [ThreadFile::Status, ThreadFile::Stat, ThreadFile::Wchan] {
+            let refused = front.read(&Place::Thread { pid: 1, tid: 1, file }).unwrap_err();
+            assert!(matches!(refused.cause, Cause::Refused), "{refused}");
+        }
+    }
+
+    #[test]
+    fn reads_stamp_the_row_and_the_subject_first() {
+        let (host, stamp) = (host(), Last::default());
+        let mut reader = Reader::for_probe(&host, &stamp);
+        let place = Place::Thread { pid: 1, tid: 1, file: ThreadFile::Schedstat };
+        let text = reader.read(&place).unwrap().to_vec();
+        assert!(task::schedstat(&text).is_some(), "{:?}", String::from_utf8_lossy(&text));
+        assert_eq!(stamp.0.get(), Some((place.row().number(), 1)));
+    }
+
+    #[test]
+    fn listing_is_bounded_and_counts_what_it_left_out() {
+        let (host, stamp) = (host(), Last::default());
+        let mut reader = Reader::for_probe(&host, &stamp);
+        let mut ids = Vec::new();
+        assert_eq!(reader.list(&Place::Processes, 100_000, &mut ids).unwrap(), 0);
+        assert!(ids.contains(&1) && ids.contains(&std::process::id()));
+        let left_out = reader.list(&Place::Processes, 3, &mut ids).unwrap();
+        assert_eq!(ids.len(), 3);
+        assert!(left_out > 0);
+    }
+
+    #[test]
+    fn a_process_tells_its_thread_count_without_a_listing() {
+        let (host, stamp) = (host(), Last::default());
+        let mut reader = Reader::for_probe(&host, &stamp);
+        let pid = std::process::id();
+        let mut ids = Vec::new();
+        reader.list(&Place::Threads { pid }, 1000, &mut ids).unwrap();
+        let group = reader.group(pid).unwrap();
+        assert_eq!(group.uid, rustix::process::geteuid().as_raw());
+        assert!(group.threads >= 1);
+    }
+
+    #[test]
+    fn a_vanished_thread_is_told_apart_from_a_denied_one() {
+        let (host, stamp) = (host(), Last::default());
+        let mut reader = Reader::for_probe(&host, &stamp);
+        let gone = Place::Thread { pid: u32::MAX, tid: u32::MAX, file: ThreadFile::Schedstat };
+        assert!(matches!(reader.read(&gone).unwrap_err().cause, Cause::Vanished));
+    }
+}

@@ -1,0 +1,175 @@
+//! Parsers of a thread's files: bytes in, plain numbers out. Nothing here opens, and nothing here can panic: every
+//! cut, swapped or absurd input gives `None`, which the caller counts as malformed.
+
+use crate::base::units::State;
+
+/// `/proc/TID/schedstat` (proc_pid_schedstat, fs/proc/base.c).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Schedstat {
+    /// Nanoseconds on a CPU.
+    pub run_ns: u64,
+    /// Nanoseconds runnable without a CPU, waits that have ended only.
+    pub wait_ns: u64,
+    /// Times put on a CPU. Unchanged between two looks: the thread did not arrive on a CPU in between.
+    pub slices: u64,
+}
+
+/// Parses the one line `run wait slices`.
+pub fn schedstat(text: &[u8]) -> Option<Schedstat> {
+    let mut fields = text.strip_suffix(b"\n")?.split(|byte| *byte == b' ');
+    let found = Schedstat {
+        run_ns: number(fields.next()?)?,
+        wait_ns: number(fields.next()?)?,
+        slices: number(fields.next()?)?,
+    };
+    fields.next().is_none().then_some(found)
+}
+
+/// The few lines of `/proc/TID/status` (proc_pid_status, fs/proc/array.c) that we use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Status<'a> {
+    /// `Name:`, as the kernel prints it: newline and backslash escaped, other bytes raw, at most 64 bytes.
+    pub name: &'a [u8],
+    /// `State:`.
+    pub state: State,
+    /// `CoreDumping:` is 1 (from 4.15).
+    pub core_dumping: bool,
+    /// Voluntary plus involuntary context switches; the progress mark of kernels whose schedstat is always zero.
+    pub switches: Option<u64>,
+}
+
+/// Parses name, state and the switch counts; `None` without a name or a state line.
+pub fn status(text: &[u8]) -> Option<Status<'_>> {
+    let mut found = Status { name: b"", state: State::Unknown, core_dumping: false, switches: None };
+    let mut named = false;
+    let mut lettered = false;
+    // The last line may be cut when the buffer was too small; only whole lines count.
+    for line in text.split_inclusive(|byte| *byte == b'\n').filter_map(|line| line.strip_suffix(b"\n")) {
+        if let Some(name) = line.strip_prefix(b"Name:\t") {
+            found.name = name;
+            named = true;
+        } else if let Some(state) = line.strip_prefix(b"State:\t") {
+            found.state = State::from_letter(*state.first()?);
+            lettered = true;
+        } else if let Some(dumping) = line.strip_prefix(b"CoreDumping:\t") {
+            found.core_dumping = dumping == b"1";
+        } else if let Some(count) = switches(line) {
+            found.switches = Some(found.switches.unwrap_or_default().saturating_add(number(count)?));
+        }
+    }
+    (named && lettered).then_some(found)
+}
+
+fn switches(line: &[u8]) -> Option<&[u8]> {
+    line.strip_prefix(b"voluntary_ctxt_switches:\t")
+        .or_else(|| line.strip_prefix(b"nonvoluntary_ctxt_switches:\t"))
+}
+
+/// The comm in the header line of `/proc/TID/sched`, `comm (tid, #threads: n)` (proc_sched_show_task,
+/// kernel/sched/debug.c). The comm is raw: it may hold parentheses, spaces, even a newline.
+pub fn sched_comm(text: &[u8]) -> Option<&[u8]> {
+    let threads = find(text, b", #threads: ")?;
+    let head = text.get(..threads)?;
+    let open = head.windows(2).rposition(|pair| pair == b" (")?;
+    let tid = head.get(open.checked_add(2)?..)?;
+    number(tid)?;
+    head.get(..open)
+}
+
+/// The symbol in `/proc/TID/wchan` (proc_pid_wchan, fs/proc/base.c): `None` when the text is `0`, which means on a
+/// CPU, runnable, or not ours to see; the three cannot be told apart here.
+pub fn wchan(text: &[u8]) -> Option<&str> {
+    let text = text.strip_suffix(b"\n").unwrap_or(text);
+    let symbol = std::str::from_utf8(text).ok()?;
+    let named = symbol.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'$'));
+    (named && !symbol.is_empty() && symbol != "0").then_some(symbol)
+}
+
+/// Runnable threads now, from `/proc/loadavg` (loadavg_proc_show, fs/proc/loadavg.c): the number before the slash in
+/// the fourth field. Includes the reader.
+pub fn loadavg_running(text: &[u8]) -> Option<u64> {
+    let field = text.split(|byte| *byte == b' ').nth(3)?;
+    let slash = field.iter().position(|byte| *byte == b'/')?;
+    number(field.get(..slash)?)
+}
+
+/// A decimal number of digits only; `None` when empty, signed, or past `u64`.
+pub fn number(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0_u64, |sum, byte| {
+        let digit = byte.checked_sub(b'0').filter(|digit| *digit <= 9)?;
+        sum.checked_mul(10)?.checked_add(u64::from(digit))
+    })
+}
+
+fn find(text: &[u8], needle: &[u8]) -> Option<usize> {
+    text.windows(needle.len()).rposition(|window| window == needle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn schedstat_is_three_numbers_and_nothing_else() {
+        let read = schedstat(b"835631 340245 1\n").unwrap();
+        assert_eq!(read, Schedstat { run_ns: 835_631, wait_ns: 340_245, slices: 1 });
+        for bad in
+            [&b""[..], b"\n", b"1 2\n", b"1 2 3", b"1 2 3 4\n", b"1 -2 3\n", b"1 2 18446744073709551616\n"]
+        {
+            assert_eq!(schedstat(bad), None, "{:?}", String::from_utf8_lossy(bad));
+        }
+    }
+
+    #[test]
+    fn status_gives_name_letter_and_switches() {
+        let text = b"Name:\ta) R (b\\n\nUmask:\t0022\nState:\tD (disk sleep)\nCoreDumping:\t1\n\
+            voluntary_ctxt_switches:\t3\nnonvoluntary_ctxt_switches:\t4\n";
+        let read = status(text).unwrap();
+        assert_eq!(read.name, b"a) R (b\\n");
+        assert_eq!(read.state, State::Uninterruptible);
+        assert!(read.core_dumping);
+        assert_eq!(read.switches, Some(7));
+        assert_eq!(status(b"Name:\tx\nState:"), None, "a cut line does not count");
+        assert_eq!(status(b"Name:\tx\nState:\tq (odd)\n").unwrap().state, State::Unknown);
+    }
+
+    #[test]
+    fn the_header_of_sched_gives_any_comm() {
+        assert_eq!(sched_comm(b"kworker/u8:1 (12, #threads: 1)\n---\n").unwrap(), b"kworker/u8:1");
+        assert_eq!(sched_comm(b"a (1, #t) (b (77, #threads: 3)\n").unwrap(), b"a (1, #t) (b");
+        assert_eq!(sched_comm(b"(5, #threads: 1)\n"), None);
+        assert_eq!(sched_comm(b"x (y, #threads: 1)\n"), None);
+    }
+
+    #[test]
+    fn wchan_is_a_symbol_or_nothing() {
+        assert_eq!(wchan(b"kernel_clone"), Some("kernel_clone"));
+        assert_eq!(wchan(b"io_schedule.isra.0\n"), Some("io_schedule.isra.0"));
+        for bad in [&b"0"[..], b"", b"a b", b"\xff"] {
+            assert_eq!(wchan(bad), None);
+        }
+    }
+
+    #[test]
+    fn loadavg_gives_the_runnable_count() {
+        assert_eq!(loadavg_running(b"0.08 0.03 0.01 2/77 1982\n"), Some(2));
+        assert_eq!(loadavg_running(b"0.08 0.03 0.01 277 1982\n"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_parser_panics_on_any_bytes(text in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = (schedstat(&text), status(&text), sched_comm(&text), wchan(&text), loadavg_running(&text));
+        }
+
+        #[test]
+        fn schedstat_comes_back(run in any::<u64>(), wait in any::<u64>(), slices in any::<u64>()) {
+            let text = format!("{run} {wait} {slices}\n");
+            prop_assert_eq!(schedstat(text.as_bytes()), Some(Schedstat { run_ns: run, wait_ns: wait, slices }));
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Trackers: pure. Frames, front's own samples and `now` in; values out. No file, clock, thread, log or global is
+//! touched here, so the same recorded samples give the same output.
+
+pub mod histogram;
+pub mod kind;
+pub mod load;
+pub mod waits;
+
+use crate::base::clock::Mono;
+use crate::base::units::State;
+use crate::sample::{Frame, Missed, OwnGroup, Row, Sweep};
+use histogram::Histogram;
+use kind::Kind;
+use load::Load;
+use waits::{Wait, Waits};
+
+/// Upper bounds of the blocked-wait histogram, seconds. The lowest is a look interval; above an hour it is an outage.
+pub const WAIT_BOUNDS: &[f64] = &[0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0];
+
+/// Everything that is known about the host.
+#[derive(Debug)]
+pub struct Tracks {
+    /// Threads in D, and kworkers inside a work item.
+    pub blocked: Waits,
+    /// Threads in R that have not run.
+    pub starved: Waits,
+    /// Blocked waits that have ended, seen at two looks or more, those of a known kind left out.
+    pub ended: Histogram,
+    /// R+D from the load averages.
+    pub load: Load,
+    /// The newest walk, without its rows.
+    pub census: Option<Census>,
+    /// Sums of what walks did not see.
+    pub missed: Missed,
+    /// Our own group.
+    pub own: OwnGroup,
+}
+
+/// The counts of the newest walk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Census {
+    /// When it began.
+    pub begin: Mono,
+    /// When it ended.
+    pub end: Mono,
+    /// Processes.
+    pub processes: u64,
+    /// Threads by state, in the order of [`State::ALL`].
+    pub states: [u64; State::ALL.len()],
+    /// Threads by service bit.
+    pub services: Vec<u32>,
+}
+
+impl Tracks {
+    /// Knows nothing; tracks at most `rows_max` waits of each sort.
+    pub fn new(rows_max: usize) -> Self {
+        Self {
+            blocked: Waits::new(blocked, rows_max),
+            starved: Waits::new(|row| row.state == State::Running, rows_max),
+            ended: Histogram::new(WAIT_BOUNDS),
+            load: Load::default(),
+            census: None,
+            missed: Missed::default(),
+            own: OwnGroup::default(),
+        }
+    }
+
+    /// Takes a frame.
+    pub fn observe(&mut self, frame: Frame) {
+        match frame {
+            Frame::Sweep(sweep) => self.sweep(sweep),
+            Frame::Look(look) => {
+                let ended = self.blocked.look(&look);
+                self.starved.look(&look);
+                self.book(&ended);
+            }
+            Frame::Detail(details) => {
+                for detail in &details {
+                    self.blocked.detail(detail);
+                }
+            }
+            Frame::Own(own) => self.own = own,
+            Frame::Failed { .. } => {}
+        }
+    }
+
+    fn sweep(&mut self, sweep: Sweep) {
+        let ended = self.blocked.sweep(&sweep);
+        self.starved.sweep(&sweep);
+        self.book(&ended);
+        self.missed.add(&sweep.missed);
+        let Sweep { begin, end, processes, mut states, services, .. } = sweep;
+        // Kworkers inside a work item came without a letter; those whose letter another lane has read are counted
+        // under it.
+        let [_, _, uninterruptible, .., unknown] = &mut states;
+        let confirmed = self.blocked.iter().filter(|wait| wait.confirmed_item()).count();
+        let confirmed = u64::try_from(confirmed).unwrap_or_default().min(*unknown);
+        *unknown = unknown.saturating_sub(confirmed);
+        *uninterruptible = uninterruptible.saturating_add(confirmed);
+        self.census = Some(Census { begin, end, processes, states, services });
+    }
+
+    fn book(&mut self, ended: &[Wait]) {
+        for wait in ended.iter().filter(|wait| wait.proven() && wait.kind() == Kind::Hang) {
+            let length = wait.length();
+            if !length.is_zero() {
+                self.ended.observe(length.as_secs_f64());
+            }
+        }
+    }
+}
+
+fn blocked(row: &Row) -> bool {
+    row.state == State::Uninterruptible || row.hint == crate::sample::Hint::WorkItem
+}
