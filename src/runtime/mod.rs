@@ -1,3 +1,4 @@
 //! Processes, threads and what passes between them.
 
 pub mod board;
+pub mod logging;
