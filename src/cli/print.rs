@@ -1,7 +1,9 @@
-//! Text for people, on standard output and standard error. For commands that end, not for `serve`: these calls
-//! wait for whoever reads the other end.
+//! Text for people, on standard output and standard error. For what ends, not for `serve` while it serves: standard
+//! output is written at the pace of its reader.
 
 use std::io::{self, ErrorKind, Write};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// Writes text to standard output. A reader that has gone (`stall_exporter sources | head -1`) is a quiet end.
 ///
@@ -13,15 +15,29 @@ pub fn out(text: &str) -> io::Result<()> {
     quiet_end(written)
 }
 
-/// Writes one error line to standard error; whatever is in `message` stays on that line. When this fails there is
-/// nobody left to tell.
+/// Writes one error line to standard error; whatever is in `message` stays on that line. A full pipe that nobody
+/// reads costs a moment and the line: the process is about to end, and must.
 pub fn error(message: &str) {
-    let _nobody_reads = io::stderr().lock().write_all(error_line(message).as_bytes());
+    let stderr = io::stderr();
+    let ready = poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], Some(&ERROR_WAIT));
+    if ready.is_ok_and(|count| count > 0) {
+        // Whom to tell that this failed?
+        let _nobody_reads = stderr.lock().write_all(error_line(message).as_bytes());
+    }
 }
+
+/// How long an error line waits for room.
+const ERROR_WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+/// A pipe that is ready takes this much without waiting (PIPE_BUF).
+const ERROR_BYTES_MAX: usize = 4096;
 
 fn error_line(message: &str) -> String {
     let mut line = String::from("stall_exporter: ");
     for c in message.chars() {
+        // An escape is ten bytes at most; the newline is one more.
+        if line.len() + 11 > ERROR_BYTES_MAX {
+            break;
+        }
         if c.is_control() {
             line.extend(c.escape_default());
         } else {
@@ -46,6 +62,8 @@ mod tests {
     #[test]
     fn an_error_is_one_line_whatever_it_quotes() {
         assert_eq!(error_line("--x\ny\u{1b}[31m"), "stall_exporter: --x\\ny\\u{1b}[31m\n");
+        let long = error_line(&"\u{1b}".repeat(5000));
+        assert!(long.len() <= ERROR_BYTES_MAX && long.ends_with('\n'));
     }
 
     #[test]

@@ -296,66 +296,67 @@ mod tests {
 
     #[test]
     fn a_faulty_service_is_one_line_with_its_place() {
-        let table = |keys: &str| format!("[[service]]\n{keys}\n");
-        let long = "x".repeat(65);
-        let bad_name = |name: &str| {
-            format!(
-                "c.toml:2:8: service.name: \"{name}\" is not a service name; give 1 to 64 of A-Z a-z 0-9 _ . : -"
-            )
-        };
-        for (text, line) in [
-            ("[service]\nname = 'x'".to_owned(), "c.toml:1:2: service is a list of tables; write [[service]] before each one".to_owned()),
-            ("service = [1]".to_owned(), "c.toml:1:12: service: a service is a table; write [[service]] with name and comm or cgroup".to_owned()),
-            (table("comm = 'x'"), "c.toml:1:1: service: has no name; add name = \"...\"".to_owned()),
-            (table("name = ''\ncomm = 'x'"), bad_name("")),
-            (table("name = 'a b'\ncomm = 'x'"), bad_name("a b")),
-            (table(&format!("name = '{long}'\ncomm = 'x'")), bad_name(&long)),
+        for (keys, line) in [
+            ("comm = 'x'", "1:1: service: has no name; add name = \"...\""),
+            ("name = 'a'", "1:1: service: has neither comm nor cgroup; add one of them"),
             (
-                table("name = 'init'\ncomm = 'x'"),
-                "c.toml:2:8: service.name: \"init\" is PID 1 and always watched; choose another name".to_owned(),
+                "name = 'a'\ncomm = 'x'\ncgroup = 'y'",
+                "4:10: service.cgroup: comm is given as well; select by one of comm and cgroup",
+            ),
+            ("name = 'a'\ncomm = 3", "3:8: service.comm: 3 is not a string; write it in quotes"),
+            (
+                "name = 'a'\ncom = 'x'",
+                "3:1: \"com\" is not a known key of [[service]]; the nearest known one is comm",
             ),
             (
-                format!("{}{}", table("name = 'a'\ncomm = 'x'"), table("name = 'a'\ncomm = 'y'")),
-                "c.toml:5:8: service.name: \"a\" is the name in line 2 too; choose another name".to_owned(),
+                "name = 'init'\ncomm = 'x'",
+                "2:8: service.name: \"init\" is PID 1 and always watched; choose another name",
             ),
             (
-                table("name = 'a'\ncom = 'x'"),
-                "c.toml:3:1: \"com\" is not a known key of [[service]]; the nearest known one is comm".to_owned(),
-            ),
-            (table("name = 'a'\ncomm = 3"), "c.toml:3:8: service.comm: 3 is not a string; write it in quotes".to_owned()),
-            (table("name = 'a'"), "c.toml:1:1: service: has neither comm nor cgroup; add one of them".to_owned()),
-            (
-                table("name = 'a'\ncomm = 'x'\ncgroup = 'y'"),
-                "c.toml:4:10: service.cgroup: comm is given as well; select by one of comm and cgroup".to_owned(),
+                "name = 'a'\ncomm = 'x'\n[[service]]\nname = 'a'\ncomm = 'y'",
+                "5:8: service.name: \"a\" is the name in line 2 too; choose another name",
             ),
             (
-                table("name = 'a'\ncomm = 'a)|(b'"),
-                "c.toml:3:8: service.comm: \"a)|(b\" is not a pattern (unopened group); \
-                 correct the pattern; it must match the whole comm".to_owned(),
+                "name = 'a'\ncomm = 'a)|(b'",
+                "3:8: service.comm: \"a)|(b\" is not a pattern (unopened group); \
+                 correct the pattern; it must match the whole comm",
             ),
             (
-                table("name = 'a'\ncomm = '(((a{1000}){1000}){1000})'"),
-                "c.toml:3:8: service.comm: \"(((a{1000}){1000}){1000})\" is too large a pattern; \
-                 correct the pattern; it must match the whole comm".to_owned(),
+                "name = 'a'\ncomm = '(((a{1000}){1000}){1000})'",
+                "3:8: service.comm: \"(((a{1000}){1000}){1000})\" is too large a pattern; \
+                 correct the pattern; it must match the whole comm",
             ),
             (
-                table("name = 'a'\ncgroup = '../x'"),
-                "c.toml:3:10: service.cgroup: \"../x\" has a \"..\" or a NUL; \
-                 give a path below /sys/fs/cgroup, as in system.slice/bird.service".to_owned(),
+                "name = 'a'\ncgroup = '../x'",
+                "3:10: service.cgroup: \"../x\" has a \"..\" or a NUL; \
+                 give a path below /sys/fs/cgroup, as in system.slice/bird.service",
             ),
             (
-                table("name = 'a'\ncgroup = '/system.slice/x'"),
-                "c.toml:3:10: service.cgroup: \"/system.slice/x\" is not below the cgroup root /sys/fs/cgroup; \
-                 leave out the leading /".to_owned(),
+                "name = 'a'\ncgroup = '/system.slice/x'",
+                "3:10: service.cgroup: \"/system.slice/x\" is not below the cgroup root /sys/fs/cgroup; \
+                 leave out the leading /",
             ),
             (
-                table("name = 'a'\ncgroup = '/sys/fs/cgroup/'"),
-                "c.toml:3:10: service.cgroup: \"/sys/fs/cgroup/\" is the cgroup root itself; \
-                 give a path below /sys/fs/cgroup, as in system.slice/bird.service".to_owned(),
+                "name = 'a'\ncgroup = '/sys/fs/cgroup/'",
+                "3:10: service.cgroup: \"/sys/fs/cgroup/\" is the cgroup root itself; \
+                 give a path below /sys/fs/cgroup, as in system.slice/bird.service",
             ),
         ] {
-            assert_eq!(faults(&text, &Flags::default()), [line], "{text}");
+            let text = format!("[[service]]\n{keys}\n");
+            assert_eq!(faults(&text, &Flags::default()), [format!("c.toml:{line}")], "{text}");
         }
+    }
+
+    #[test]
+    fn a_service_name_is_a_short_plain_word() {
+        for name in ["", "a b", "ü", "a/b", &"x".repeat(65)] {
+            let text = format!("[[service]]\nname = '{name}'\ncomm = 'x'\n");
+            let what = format!("c.toml:2:8: service.name: \"{name}\" is not a service name");
+            let todo = "give 1 to 64 of A-Z a-z 0-9 _ . : -";
+            assert_eq!(faults(&text, &Flags::default()), [format!("{what}; {todo}")]);
+        }
+        let longest = format!("[[service]]\nname = '{}'\ncomm = 'x'\n", "x".repeat(64));
+        assert!(faults(&longest, &Flags::default()).is_empty());
     }
 
     #[test]
