@@ -2,7 +2,7 @@
 //!
 //! How: the built binary, a scratch directory, no network. Every command line here ends before anything starts.
 #![expect(clippy::disallowed_methods, reason = "this test runs the binary and reads the examples")]
-#![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
+#![expect(clippy::unwrap_used, reason = "what only tests call is a test")]
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
