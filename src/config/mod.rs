@@ -1,11 +1,58 @@
 //! The checked configuration: what every other room is handed. Plain data with units in the types.
 //!
-//! `file` is what was typed (TOML, unknown keys refused), `validate` turns file and flags into [`Config`] and
-//! returns all faults at once. Nothing here exits, logs or opens a kernel file.
+//! `settings` is the table of what can be set, `file` is what was typed (TOML, unknown keys refused), `validate`
+//! turns file and flags into [`Config`] and returns all faults at once. Nothing here exits, logs or opens a kernel
+//! file.
 
-use std::net::SocketAddr;
+pub mod duration;
+pub mod fault;
+pub mod file;
+pub mod service;
+pub mod settings;
+pub mod suggest;
+pub mod validate;
+pub mod value;
+
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use fault::Fault;
+
+use fault::Place;
+use settings::Setting;
+use value::Typed;
+
+/// What the command line says about the configuration; it is laid over the file.
+#[derive(Debug, Default)]
+pub struct Flags {
+    /// `--config.file`.
+    pub file: Option<PathBuf>,
+    /// Settings that were given.
+    pub settings: Vec<Given>,
+    /// `--collector.X` (true) and `--no-collector.X` (false) that were given.
+    pub collectors: Vec<(&'static str, bool)>,
+}
+
+/// A setting that was given, not yet checked.
+#[derive(Debug)]
+pub struct Given {
+    /// Its row.
+    pub setting: &'static Setting,
+    /// What was typed.
+    pub typed: Typed,
+    /// Where.
+    pub place: Place,
+}
+
+/// The configuration: defaults, over them the file, over it the flags.
+///
+/// # Errors
+/// Everything that is wrong, in the order of the file, then of the flags.
+pub fn load(flags: &Flags) -> Result<Config, Vec<Fault>> {
+    let document = flags.file.as_deref().map(file::load).unwrap_or_default();
+    validate::check(document, flags)
+}
 
 /// Everything the program was told, checked.
 #[derive(Debug, Clone)]
@@ -28,6 +75,47 @@ pub struct Config {
     pub disabled: Vec<String>,
     /// Log output.
     pub log: Log,
+}
+
+impl Config {
+    /// What holds where nothing was given.
+    pub fn defaults() -> Self {
+        Self {
+            roots: Roots {
+                procfs: PathBuf::from("/proc"),
+                sysfs: PathBuf::from("/sys"),
+                cgroupfs: PathBuf::from("/sys/fs/cgroup"),
+            },
+            web: Web {
+                listen: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, 10_100))],
+                max_requests: 40,
+                max_connections: 256,
+                head_bytes_max: 8 * 1024,
+                head_deadline: Duration::from_secs(2),
+                write_deadline: Duration::from_secs(5),
+                idle: Duration::from_secs(60),
+                scrape_deadline: Duration::from_millis(250),
+            },
+            probe: Probe {
+                stuck_after: Duration::from_secs(5),
+                backoff_max: Duration::from_secs(30),
+                abandoned_max: 3,
+            },
+            tasks: Tasks {
+                interval: Duration::from_secs(5),
+                look_interval: Duration::from_millis(250),
+                letter_age_max: Duration::from_secs(30),
+                cpu_budget: 0.01,
+                threads_max: 200_000,
+                rows_max: 16_384,
+            },
+            blocked: Blocked { threshold: Duration::from_secs(5), top: 10 },
+            services: Vec::new(),
+            own: Own::default(),
+            disabled: Vec::new(),
+            log: Log { level: log::LevelFilter::Info, format: LogFormat::Logfmt, queue: 1024 },
+        }
+    }
 }
 
 /// Where the kernel's trees are mounted.

@@ -1,3 +1,4 @@
-//! Metric descriptors and the text writer.
+//! What goes onto the page: metric descriptors and the text writer.
 
 pub mod desc;
+pub mod render;

@@ -1,6 +1,7 @@
 //! Processes, threads and what passes between them.
 
 pub mod board;
+pub mod logging;
 pub mod probe;
 pub mod process;
 pub mod shared;
