@@ -2,10 +2,14 @@
 pub mod app;
 pub mod base;
 pub mod cli;
+pub mod collector;
 pub mod config;
+pub mod engine;
 pub mod exposition;
+pub mod health;
 pub mod lane;
 pub mod runtime;
 pub mod sample;
+pub mod snapshot;
 pub mod source;
 pub mod track;

@@ -59,6 +59,12 @@ impl Snapshot {
         self.push(desc, labels, Value::Histogram(value.clone()));
     }
 
+    /// Adds another snapshot's families behind the own ones.
+    pub fn append(&mut self, other: Self) {
+        self.dropped = self.dropped.saturating_add(other.dropped);
+        self.families.extend(other.families);
+    }
+
     fn push(&mut self, desc: &'static Desc, labels: &[&str], value: Value) {
         debug_assert_eq!(labels.len(), desc.labels.len(), "{}", desc.name);
         let place = self.families.iter().position(|family| std::ptr::eq(family.desc, desc));

@@ -25,8 +25,8 @@ pub const COLLECTORS: &[Collector] = &[
     Collector { name: "service", help: "Essential services: blocked, starved, how many tasks" },
 ];
 
-/// Most services: each one is a label value of several families.
-pub const SERVICES_MAX: usize = 64;
+/// Most services: each one is a label value of several families, and a bit beside the one of PID 1.
+pub const SERVICES_MAX: usize = 63;
 /// Most listen addresses: each one is a descriptor in the poll set.
 pub const LISTEN_MAX: usize = 16;
 

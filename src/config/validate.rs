@@ -365,10 +365,10 @@ mod tests {
             let table = |index| format!("[[service]]\nname = 's{index}'\ncomm = 'x'\n");
             (0..count).map(table).collect::<String>()
         };
-        assert!(faults(&services(64), &Flags::default()).is_empty());
+        assert!(faults(&services(63), &Flags::default()).is_empty());
         assert_eq!(
             faults(&services(66), &Flags::default()),
-            ["c.toml:193:1: service: 66 services; at most 64 can be watched"]
+            ["c.toml:190:1: service: 65 services; at most 63 can be watched"]
         );
     }
 

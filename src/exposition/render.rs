@@ -101,7 +101,8 @@ mod tests {
     use proptest::prelude::*;
 
     const BOUNDS: &[f64] = &[0.5, 2.5];
-    static COUNTER: Desc = Desc::labelled("x_total", Kind::Counter, &["a", "b"], 100, "Counts \\ things\nhere.");
+    static COUNTER: Desc =
+        Desc::labelled("x_total", Kind::Counter, &["a", "b"], 100, "Counts \\ things\nhere.");
     static GAUGE: Desc = Desc::plain("y", Kind::Gauge, "A gauge.");
     static HISTOGRAM: Desc = Desc::labelled("z_seconds", Kind::Histogram(BOUNDS), &["k"], 10, "A histogram.");
 

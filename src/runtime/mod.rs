@@ -3,6 +3,7 @@
 pub mod board;
 pub mod logging;
 pub mod probe;
+pub mod probes;
 pub mod process;
 pub mod shared;
 pub mod supervisor;

@@ -1,0 +1,76 @@
+//! The slices: one signal, one file. Each says which families it shows and shows them from what the trackers know.
+//! A slice sees only the [`World`]; it opens nothing, asks no clock and imports no other slice.
+
+pub mod blocked;
+pub mod load;
+pub mod own;
+pub mod service;
+
+use crate::base::clock::Mono;
+use crate::config::Config;
+use crate::exposition::desc::Desc;
+use crate::health::Health;
+use crate::snapshot::Snapshot;
+use crate::track::Tracks;
+
+/// Everything a slice may look at.
+#[derive(Debug, Clone, Copy)]
+pub struct World<'a> {
+    /// The moment of the tick.
+    pub now: Mono,
+    /// What was configured.
+    pub config: &'a Config,
+    /// What is known about the host.
+    pub tracks: &'a Tracks,
+    /// What is known about ourselves.
+    pub health: &'a Health,
+}
+
+/// One signal.
+#[derive(Debug)]
+pub struct Slice {
+    /// Its name, as `--collector.NAME` and `--no-collector.NAME` know it.
+    pub name: &'static str,
+    /// Every family it may show.
+    pub metrics: &'static [&'static Desc],
+    /// Shows them.
+    pub show: fn(&World<'_>, &mut Snapshot),
+}
+
+/// All slices, in page order.
+pub static ALL: [&Slice; 4] = [&blocked::SLICE, &load::SLICE, &service::SLICE, &own::SLICE];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exposition::desc::Kind;
+
+    #[test]
+    fn every_family_is_well_formed_and_stands_in_one_slice() {
+        let mut names = Vec::new();
+        for desc in ALL.iter().flat_map(|slice| slice.metrics) {
+            assert!(desc.name.starts_with("stall_"), "{}", desc.name);
+            assert_eq!(desc.name.ends_with("_total"), desc.kind == Kind::Counter, "{}", desc.name);
+            assert!(desc.help.ends_with('.') && !desc.help.contains('\n'), "{}", desc.name);
+            assert!(
+                desc.max_series >= 1 && (desc.max_series == 1 || !desc.labels.is_empty()),
+                "{}",
+                desc.name
+            );
+            assert!(!desc.labels.contains(&"pid") && !desc.labels.contains(&"tid"), "{}", desc.name);
+            names.push(desc.name);
+        }
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count, "a family stands in two slices");
+    }
+
+    #[test]
+    fn every_slice_but_own_can_be_switched_off() {
+        let known: Vec<&str> =
+            crate::config::settings::COLLECTORS.iter().map(|collector| collector.name).collect();
+        let slices: Vec<&str> = ALL.iter().map(|slice| slice.name).filter(|name| *name != "own").collect();
+        assert_eq!(known, slices);
+    }
+}

@@ -1,0 +1,239 @@
+//! The engine: the one loop in which time passes. It takes frames and its own SAFE reads, feeds the trackers, lets the
+//! slices show what they know, renders, publishes. It never waits for a probe and opens nothing after start.
+
+use std::os::fd::BorrowedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::base::clock::{self, Mono};
+use crate::collector::{self, World};
+use crate::config::Config;
+use crate::exposition::render::render;
+use crate::health::Health;
+use crate::runtime::board::{Board, Page};
+use crate::runtime::probes::{Probes, WardenGone};
+use crate::sample::Frame;
+use crate::snapshot::Snapshot;
+use crate::source::error::SourceError;
+use crate::source::paths::{Place, RowId};
+use crate::source::{Host, Kept, Reader, Stamp, kernel, task};
+use crate::track::Tracks;
+
+/// A tick at least this often. The load averages change every five seconds; one reading a second misses none.
+const TICK: Duration = Duration::from_secs(1);
+/// Window of the worst lateness.
+const LAG_WINDOW: Duration = Duration::from_secs(60);
+
+/// Why the engine ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// It was told to.
+    Stopped,
+    /// The warden has ended; the service manager must start us again.
+    WardenGone,
+    /// Nothing to wait on any more: poll failed.
+    PollFailed,
+}
+
+/// Front's reads need no stamp: SAFE rows do not hang, and nobody could be replaced if they did.
+struct NoStamp;
+
+impl Stamp for NoStamp {
+    fn enter(&self, _row: RowId, _subject: u32) {}
+}
+
+/// What front reads itself: SAFE places, on kept descriptors.
+pub struct Front<'a> {
+    reader: Reader<'a>,
+    loadavg: Kept,
+}
+
+impl<'a> Front<'a> {
+    /// Opens front's places.
+    ///
+    /// # Errors
+    /// The place that cannot be opened.
+    pub fn open(host: &'a Host) -> Result<Self, SourceError> {
+        let mut reader = Reader::for_front(host, &NoStamp);
+        let loadavg = reader.keep(&Place::LoadAvg)?;
+        Ok(Self { reader, loadavg })
+    }
+
+    /// Runnable threads without ourselves.
+    fn runnable(&mut self) -> Option<u64> {
+        let text = self.reader.again(&self.loadavg).ok()?;
+        task::loadavg_running(text).map(|running| running.saturating_sub(1))
+    }
+}
+
+/// The engine's state.
+pub struct Engine<'a> {
+    config: &'a Config,
+    front: Front<'a>,
+    probes: Probes,
+    board: Arc<Board>,
+    tracks: Tracks,
+    health: Health,
+    log_dropped: &'a dyn Fn() -> u64,
+    page_bytes: usize,
+    due: Mono,
+    lag_since: Mono,
+    lag_before: Duration,
+    lag_now: Duration,
+    frame_panics: u64,
+    slice_panics: [u64; collector::ALL.len()],
+    series_dropped: u64,
+    failed_reads: u64,
+}
+
+impl<'a> Engine<'a> {
+    /// An engine that knows nothing yet.
+    pub fn new(
+        config: &'a Config,
+        front: Front<'a>,
+        probes: Probes,
+        board: Arc<Board>,
+        log_dropped: &'a dyn Fn() -> u64,
+    ) -> Self {
+        let now = clock::now();
+        Self {
+            config,
+            front,
+            probes,
+            board,
+            tracks: Tracks::new(config.tasks.rows_max),
+            health: Health::default(),
+            log_dropped,
+            page_bytes: 0,
+            due: now,
+            lag_since: now,
+            lag_before: Duration::ZERO,
+            lag_now: Duration::ZERO,
+            frame_panics: 0,
+            slice_panics: [0; collector::ALL.len()],
+            series_dropped: 0,
+            failed_reads: 0,
+        }
+    }
+
+    /// Runs until `stop` is readable or `enough` says so after a tick.
+    pub fn run(&mut self, stop: BorrowedFd<'_>, enough: &dyn Fn(&Probes, Mono) -> bool) -> End {
+        let mut frames = Vec::new();
+        loop {
+            match self.wait(stop) {
+                Ok(false) => {}
+                Ok(true) => return End::Stopped,
+                Err(end) => return end,
+            }
+            let now = clock::now();
+            let gone = self.probes.receive(&mut frames, now).is_err_and(|WardenGone| true);
+            for frame in frames.drain(..) {
+                self.observe(frame);
+            }
+            let tickets = self.board.engine_woken();
+            if gone || now >= self.due || tickets > self.board.newest().answers {
+                self.tick(now, tickets);
+            }
+            if gone {
+                return End::WardenGone;
+            }
+            if enough(&self.probes, now) {
+                self.tick(clock::now(), tickets);
+                return End::Stopped;
+            }
+        }
+    }
+
+    /// Waits for the next tick, a frame, a report, a scrape or the stop. `Ok(true)`: stop.
+    fn wait(&self, stop: BorrowedFd<'_>) -> Result<bool, End> {
+        let left = self.due.since(clock::now());
+        let timeout = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
+        let control = self.probes.control_fd();
+        let board = self.board.engine_fd();
+        let pipe = self.probes.pipe_fd();
+        let mut fds = vec![stop, control, board];
+        fds.extend(pipe);
+        let mut fds: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(_) => Ok(fds.first().is_some_and(|stop| !stop.revents().is_empty())),
+            Err(rustix::io::Errno::INTR) => Ok(false),
+            Err(_) => Err(End::PollFailed),
+        }
+    }
+
+    /// A panic in a tracker costs one frame.
+    fn observe(&mut self, frame: Frame) {
+        let tracks = &mut self.tracks;
+        if catch_unwind(AssertUnwindSafe(|| tracks.observe(frame))).is_err() {
+            self.frame_panics = self.frame_panics.saturating_add(1);
+        }
+    }
+
+    fn tick(&mut self, now: Mono, answers: u64) {
+        self.lateness(now);
+        let runnable = self.front.runnable();
+        self.failed_reads = self.failed_reads.saturating_add(u64::from(runnable.is_none()));
+        self.tracks.load.reading(kernel::load_averages(), runnable, now);
+        if now >= self.due {
+            self.probes.tick(now);
+            self.due = now.plus(TICK);
+        }
+        self.probes.health(now, &mut self.health);
+        self.fill_health();
+        let mut text = Vec::with_capacity(self.page_bytes);
+        render(&self.snapshot(now), &mut text);
+        self.page_bytes = text.len().saturating_add(text.len() / 8);
+        let not_ready = self.tracks.census.is_none().then(|| "the first walk has not ended yet".to_owned());
+        self.board.publish(Page { text, built: now, answers, not_ready });
+    }
+
+    /// Every slice's families; a panic in one costs that slice's families of this tick.
+    fn snapshot(&mut self, now: Mono) -> Snapshot {
+        let mut snapshot = Snapshot::default();
+        for (slice, panics) in collector::ALL.iter().zip(&mut self.slice_panics) {
+            if self.config.disabled.iter().any(|name| name == slice.name) {
+                continue;
+            }
+            let world = World { now, config: self.config, tracks: &self.tracks, health: &self.health };
+            let shown = catch_unwind(AssertUnwindSafe(|| {
+                let mut part = Snapshot::default();
+                (slice.show)(&world, &mut part);
+                part
+            }));
+            match shown {
+                Ok(part) => snapshot.append(part),
+                Err(_panic) => *panics = panics.saturating_add(1),
+            }
+        }
+        self.series_dropped = self.series_dropped.saturating_add(snapshot.dropped);
+        snapshot
+    }
+
+    fn fill_health(&mut self) {
+        let missed = &self.tracks.missed;
+        self.health.dropped = vec![
+            ("tasks.threads_max", missed.over_threads),
+            ("tasks.rows_max", missed.over_rows.saturating_add(self.tracks.blocked.dropped)),
+            ("watched", missed.over_watched),
+            ("series", self.series_dropped),
+            ("log.queue", (self.log_dropped)()),
+        ];
+        let slices = collector::ALL.iter().map(|slice| slice.name).zip(self.slice_panics);
+        self.health.panics = slices.chain([("frame", self.frame_panics)]).collect();
+        self.health.failed_reads = self.failed_reads;
+        self.health.loop_lag = self.lag_before.max(self.lag_now);
+    }
+
+    /// How late this tick is. The worst of the last window and of the current one is shown, so it stays visible for
+    /// at least one window.
+    fn lateness(&mut self, now: Mono) {
+        if now.since(self.lag_since) >= LAG_WINDOW {
+            self.lag_before = std::mem::take(&mut self.lag_now);
+            self.lag_since = now;
+        }
+        self.lag_now = self.lag_now.max(now.since(self.due));
+    }
+}

@@ -1,0 +1,257 @@
+//! Front's side of the probes: the warden's socket, the live probe's pipe, and the supervisor that decides. Nothing
+//! here waits: what cannot be sent now is sent at a later tick, what has not arrived is not there.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use crate::base::clock::Mono;
+use crate::config;
+use crate::health::{Health, LaneState, StuckAt};
+use crate::runtime::shared::{Region, SLOTS_MAX};
+use crate::runtime::supervisor::Supervisor;
+use crate::runtime::wire::{self, Intake, Order, Report, WireError};
+use crate::sample::{Frame, Lane};
+
+/// Pieces of a pipe taken in one turn; the rest stays for the next, so that a flood of frames cannot hold a scrape.
+const PIECES_PER_TURN: usize = 8;
+/// A failing lane is logged at most this often.
+const LOG_EVERY: Duration = Duration::from_secs(60);
+
+/// The warden has ended, so no probe can ever be replaced again.
+#[derive(Debug)]
+pub struct WardenGone;
+
+/// Sums of a lane over the probes that are gone, and what it delivered.
+#[derive(Debug, Clone, Copy, Default)]
+struct Ledger {
+    cpu_ns: u64,
+    panics: u64,
+    passes: u64,
+    pass_at: Option<Mono>,
+    logged: Option<Mono>,
+}
+
+/// The probes, seen from front.
+#[derive(Debug)]
+pub struct Probes {
+    control: OwnedFd,
+    region: Region,
+    supervisor: Supervisor,
+    intake: Option<(usize, Intake)>,
+    ledgers: [Ledger; Lane::ALL.len()],
+    pings: u64,
+    pong_at: Mono,
+}
+
+impl Probes {
+    /// No probe yet; the first tick orders one.
+    pub fn new(control: OwnedFd, region: Region, limits: config::Probe, now: Mono) -> Self {
+        let limits = config::Probe { abandoned_max: limits.abandoned_max.min(SLOTS_MAX - 1), ..limits };
+        Self {
+            control,
+            region,
+            supervisor: Supervisor::new(limits),
+            intake: None,
+            ledgers: [Ledger::default(); Lane::ALL.len()],
+            pings: 0,
+            pong_at: now,
+        }
+    }
+
+    /// The warden's socket, for poll.
+    pub fn control_fd(&self) -> BorrowedFd<'_> {
+        self.control.as_fd()
+    }
+
+    /// The live probe's pipe, for poll.
+    pub fn pipe_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.intake.as_ref().map(|(_, intake)| intake.fd())
+    }
+
+    /// Takes everything that has arrived; frames are appended to `frames`.
+    ///
+    /// # Errors
+    /// [`WardenGone`].
+    pub fn receive(&mut self, frames: &mut Vec<Frame>, now: Mono) -> Result<(), WardenGone> {
+        self.frames(frames, now);
+        loop {
+            match wire::receive::<Report>(self.control.as_fd()) {
+                Ok((report, pipe)) => self.reported(&report, pipe, now),
+                Err(WireError::NotNow) => return Ok(()),
+                Err(_) => return Err(WardenGone),
+            }
+        }
+    }
+
+    fn reported(&mut self, report: &Report, pipe: Option<OwnedFd>, now: Mono) {
+        match report {
+            Report::Pong(_) => self.pong_at = now,
+            Report::Spawned { slot, pid } => {
+                log::debug!("probe {pid} runs in slot {slot}");
+                if self.supervisor.live() == Some(*slot) {
+                    self.intake = pipe.map(|pipe| (*slot, Intake::new(pipe)));
+                }
+            }
+            Report::NotSpawned { slot, why } => {
+                log::warn!("a probe could not be forked into slot {slot}: {why}")
+            }
+            Report::Ended { slot, how } => {
+                let live = self.supervisor.live() == Some(*slot);
+                if live {
+                    log::warn!("the probe in slot {slot} ended by itself ({how}); a new one is forked");
+                }
+                self.settle(*slot);
+            }
+        }
+        self.supervisor.reported(report, now);
+    }
+
+    /// Whole frames of the live probe.
+    fn frames(&mut self, frames: &mut Vec<Frame>, now: Mono) {
+        for _piece in 0..PIECES_PER_TURN {
+            let Some((slot, intake)) = &mut self.intake else { return };
+            let slot = *slot;
+            match intake.fill() {
+                Ok(()) => {}
+                Err(WireError::NotNow) => return,
+                // The end of the pipe: the warden's report tells why and brings the next probe.
+                Err(_closed) => {
+                    self.intake = None;
+                    return;
+                }
+            }
+            loop {
+                let Some((_, intake)) = &mut self.intake else { return };
+                match intake.next() {
+                    Ok(Some(frame)) => {
+                        self.delivered(&frame, now);
+                        frames.push(frame);
+                    }
+                    Ok(None) => break,
+                    Err(error) => {
+                        log::error!("probe in slot {slot}: {error}");
+                        self.intake = None;
+                        if let Some(order) = self.supervisor.lost(slot, now) {
+                            self.send(&order);
+                        }
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn delivered(&mut self, frame: &Frame, now: Mono) {
+        let (lane, pass) = match frame {
+            Frame::Sweep(_) => (Lane::Tasks, true),
+            Frame::Look(_) => (Lane::Tasks, false),
+            Frame::Detail(_) => (Lane::Detail, true),
+            Frame::Own(_) => (Lane::Cgroups, true),
+            Frame::Failed { lane, .. } => (*lane, false),
+        };
+        if let Some(stuck) = self.supervisor.lane(lane).stuck {
+            let silent = now.since(stuck.since).as_secs();
+            log::info!("lane {} is back after {silent} s in {}", lane.name(), stuck.source);
+        }
+        self.supervisor.delivered(lane, now);
+        let Some(ledger) = self.ledgers.get_mut(lane.index()) else { return };
+        if pass {
+            ledger.passes = ledger.passes.saturating_add(1);
+            ledger.pass_at = Some(now);
+        }
+        if let Frame::Failed { why, .. } = frame
+            && ledger.logged.is_none_or(|at| now.since(at) >= LOG_EVERY)
+        {
+            ledger.logged = Some(now);
+            log::warn!("lane {}: {why}", lane.name());
+        }
+    }
+
+    /// Lets the supervisor decide and carries it out.
+    pub fn tick(&mut self, now: Mono) {
+        let region = self.region;
+        let orders = self.supervisor.tick(|slot, lane| region.beat(slot, lane).doing(), now);
+        for order in orders {
+            match &order {
+                Order::Kill { slot } => {
+                    self.tell_stuck(*slot, now);
+                    self.intake = None;
+                    self.settle(*slot);
+                }
+                Order::Spawn { slot, .. } => self.region.clear(*slot),
+                Order::Ping(_) => {}
+            }
+            self.send(&order);
+        }
+        self.pings = self.pings.wrapping_add(1);
+        self.send(&Order::Ping(self.pings));
+    }
+
+    fn tell_stuck(&self, slot: usize, now: Mono) {
+        for lane in Lane::ALL {
+            if let Some(stuck) = self.supervisor.lane(lane).stuck {
+                let silent = now.since(stuck.since).as_secs();
+                let (lane, source, subject) = (lane.name(), stuck.source, stuck.subject);
+                log::warn!(
+                    "lane {lane} hangs for {silent} s in {source} (task {subject}); probe {slot} is abandoned"
+                );
+            }
+        }
+    }
+
+    /// Keeps the sums of a probe that is gone, once.
+    fn settle(&mut self, slot: usize) {
+        for lane in Lane::ALL {
+            let beat = self.region.beat(slot, lane);
+            if let Some(ledger) = self.ledgers.get_mut(lane.index()) {
+                ledger.cpu_ns = ledger.cpu_ns.saturating_add(beat.cpu_ns());
+                ledger.panics = ledger.panics.saturating_add(beat.panics());
+            }
+        }
+        self.region.clear(slot);
+    }
+
+    fn send(&self, order: &Order) {
+        // A full socket means that the warden is stopped: it is silent, which is shown, and the supervisor sees for
+        // itself what did not happen. A closed one is noticed at the next receive.
+        let _not_now = wire::send(self.control.as_fd(), order, None);
+    }
+
+    /// What the slice `own` shows.
+    pub fn health(&self, now: Mono, health: &mut Health) {
+        health.lanes = Lane::ALL.map(|lane| self.lane_state(lane, now)).to_vec();
+        health.abandoned_now = u64::try_from(self.supervisor.abandoned()).unwrap_or(u64::MAX);
+        health.spawned = self.supervisor.spawned_total;
+        health.lost = self.supervisor.lost_total;
+        health.warden_silent = now.since(self.pong_at);
+    }
+
+    fn lane_state(&self, lane: Lane, now: Mono) -> LaneState {
+        let health = self.supervisor.lane(lane);
+        let ledger = self.ledgers.get(lane.index()).copied().unwrap_or_default();
+        let beat = self.supervisor.live().map(|slot| self.region.beat(slot, lane));
+        let live = |read: fn(&crate::runtime::shared::Beat) -> u64| beat.as_ref().map_or(0, read);
+        LaneState {
+            lane,
+            stuck: health.stuck.map(|stuck| StuckAt {
+                source: stuck.source,
+                subject: stuck.subject,
+                time: now.since(stuck.since),
+            }),
+            down: health.down,
+            age: ledger.pass_at.map(|at| now.since(at)),
+            interval: Duration::from_nanos(live(crate::runtime::shared::Beat::interval_ns)),
+            cpu: Duration::from_nanos(
+                ledger.cpu_ns.saturating_add(live(crate::runtime::shared::Beat::cpu_ns)),
+            ),
+            passes: ledger.passes,
+            panics: ledger.panics.saturating_add(live(crate::runtime::shared::Beat::panics)),
+            abandoned: health.abandoned_total,
+        }
+    }
+
+    /// Every lane has finished a pass.
+    pub fn all_delivered(&self) -> bool {
+        self.ledgers.iter().all(|ledger| ledger.pass_at.is_some())
+    }
+}
