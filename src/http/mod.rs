@@ -25,6 +25,9 @@ mod routes;
 mod server;
 pub mod stats;
 
+#[cfg(test)]
+mod tests;
+
 use std::os::fd::BorrowedFd;
 
 pub use listen::{BindError, Listeners};
