@@ -8,7 +8,6 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,10 +18,11 @@ use tiny_http::Method;
 
 use super::Site;
 use super::gzip::Cache;
+use super::permit::{Permit, Permits};
 use super::request::{Parsed, Request, parse};
-use super::response::{Answer, Code, Form, Output};
+use super::response::{Answer, Code, Form, Output, Sent};
 use super::routes::{Route, Scrape, route, too_many};
-use super::stats::Timeout;
+use super::stats::{Stats, Timeout};
 use crate::base::clock::Mono;
 use crate::runtime::board::Page;
 
@@ -36,27 +36,8 @@ const LINGER: Duration = Duration::from_secs(1);
 /// Most bytes thrown away meanwhile.
 const LINGER_BYTES_MAX: usize = 1024 * 1024;
 
-/// Room for one scrape; given back when dropped.
-#[derive(Debug)]
-pub struct Permit(Rc<()>);
-
-impl Permit {
-    /// The same room for the next stage, which replaces this one.
-    fn pass_on(&self) -> Self {
-        Self(Rc::clone(&self.0))
-    }
-}
-
-/// The scrapes that may wait or be written at once.
-#[derive(Debug, Default)]
-pub struct Permits(Rc<()>);
-
-impl Permits {
-    fn take(&self, max: usize) -> Option<Permit> {
-        // One count is our own.
-        (Rc::strong_count(&self.0) <= max).then(|| Permit(Rc::clone(&self.0)))
-    }
-}
+/// A client that has taken nothing for this long gives up its room when all the room for scrapes is taken.
+const STALL: Duration = Duration::from_millis(250);
 
 /// What a connection needs from outside, in one turn of the loop.
 pub struct Turn<'a> {
@@ -119,8 +100,9 @@ enum Stage {
     Writing {
         output: Output,
         deadline: Mono,
+        moved: Mono,
         keep_alive: bool,
-        _permit: Option<Permit>,
+        permit: Option<Permit>,
     },
     Lingering {
         deadline: Mono,
@@ -180,6 +162,20 @@ impl Conn {
         match self.stage {
             Stage::Head { .. } | Stage::Lingering { .. } => Some(self.since),
             Stage::Waiting { .. } | Stage::Writing { .. } => None,
+        }
+    }
+
+    /// Whether it keeps room that others could use, for a client that takes nothing.
+    pub fn is_stalled(&self, now: Mono) -> bool {
+        matches!(self.stage, Stage::Writing { moved, permit: Some(_), .. } if now.since(moved) >= STALL)
+    }
+
+    /// Prepares for being dropped because the client does not take its response.
+    pub fn cut(&self, stats: &Stats) {
+        stats.timed_out(Timeout::Write);
+        // A reset instead of an orderly end: else the kernel would keep what was not taken, and go on offering it.
+        if let Err(errno) = sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO)) {
+            log::debug!("a connection ends without a reset: {errno}");
         }
     }
 
@@ -267,7 +263,7 @@ impl Conn {
         log::debug!("{} {:?}", request.method, request.path);
         match route(request, turn.page) {
             Route::Now(answer) => self.respond(answer, form, None, turn),
-            Route::Scrape => match turn.permits.take(turn.site.web.max_requests) {
+            Route::Scrape => match turn.permits.take() {
                 None => self.respond(too_many(turn.site.web.max_requests), form, None, turn),
                 Some(permit) => {
                     let patience = request.scrape_timeout.map_or(Duration::MAX, |timeout| timeout / 2);
@@ -307,25 +303,28 @@ impl Conn {
         let stage = Stage::Writing {
             output: answer.into_output(form)?,
             deadline: turn.now.plus(turn.site.web.write_deadline),
+            moved: turn.now,
             keep_alive: form.keep_alive,
-            _permit: permit,
+            permit,
         };
         self.enter(stage, turn.now);
         Ok(Step::On)
     }
 
     fn write(&mut self, turn: &Turn<'_>) -> io::Result<Step> {
-        let Stage::Writing { output, deadline, keep_alive, .. } = &mut self.stage else {
+        let Stage::Writing { output, deadline, moved, keep_alive, .. } = &mut self.stage else {
             return Ok(Step::Close);
         };
-        if !output.send(self.socket.as_fd())? {
-            if turn.now < *deadline {
-                return Ok(Step::Rest);
+        let sent = output.send(self.socket.as_fd())?;
+        if sent != Sent::All {
+            if sent == Sent::Some {
+                *moved = turn.now;
             }
-            turn.site.stats.timed_out(Timeout::Write);
-            // A reset instead of an orderly end: the kernel would keep megabytes for a client that does not read.
-            sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO))?;
-            return Ok(Step::Close);
+            if turn.now >= *deadline {
+                self.cut(turn.site.stats);
+                return Ok(Step::Close);
+            }
+            return Ok(Step::Rest);
         }
         let stage = if *keep_alive {
             self.next_head(turn)

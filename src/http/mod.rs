@@ -19,6 +19,7 @@ mod conn;
 mod gzip;
 mod landing;
 mod listen;
+mod permit;
 mod request;
 mod response;
 mod routes;

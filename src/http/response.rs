@@ -155,6 +155,17 @@ fn head(code: Code, headers: &[(&str, &str)], length: usize, form: Form) -> io::
     Ok(head)
 }
 
+/// How far a response got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    /// The kernel has everything.
+    All,
+    /// It took some and would take no more.
+    Some,
+    /// It took nothing.
+    Nothing,
+}
+
 /// A response on its way.
 #[derive(Debug)]
 pub struct Output {
@@ -163,11 +174,11 @@ pub struct Output {
 }
 
 impl Output {
-    /// Gives the kernel as much as it takes at once; true when it has everything. `EAGAIN` is no error.
+    /// Gives the kernel as much as it takes at once.
     ///
     /// # Errors
     /// The connection is broken.
-    pub fn send(&mut self, socket: BorrowedFd<'_>) -> io::Result<bool> {
+    pub fn send(&mut self, socket: BorrowedFd<'_>) -> io::Result<Sent> {
         let mut skip = self.sent;
         let mut rest = Vec::with_capacity(self.chunks.len());
         let mut left = 0_usize;
@@ -181,9 +192,11 @@ impl Output {
         match sendmsg(socket, &rest, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL) {
             Ok(taken) => {
                 self.sent = self.sent.saturating_add(taken);
-                Ok(taken >= left)
+                Ok(if taken >= left { Sent::All } else { Sent::Some })
             }
-            Err(errno) if errno == rustix::io::Errno::AGAIN || errno == rustix::io::Errno::INTR => Ok(false),
+            Err(errno) if errno == rustix::io::Errno::AGAIN || errno == rustix::io::Errno::INTR => {
+                Ok(Sent::Nothing)
+            }
             Err(errno) => Err(errno.into()),
         }
     }

@@ -9,8 +9,9 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
 
-use super::conn::{Conn, Permits, Signs, Turn};
+use super::conn::{Conn, Signs, Turn};
 use super::gzip::Cache;
+use super::permit::Permits;
 use super::{Listeners, Site};
 use crate::base::clock::{self, Mono};
 use crate::runtime::board::Page;
@@ -53,7 +54,7 @@ impl<'a> Server<'a> {
             conns: Vec::new(),
             at_work: None,
             zipped: Cache::default(),
-            permits: Permits::default(),
+            permits: Permits::new(site.web.max_requests),
             reserve: reserve(),
             accept_from: Mono::default(),
         }
@@ -79,7 +80,7 @@ impl<'a> Server<'a> {
 
     /// One turn; false when it was told to stop.
     fn turn(&mut self, stop: BorrowedFd<'_>) -> bool {
-        let found = match self.poll(stop) {
+        let mut found = match self.poll(stop) {
             Ok(found) => found,
             Err(Errno::INTR) => return true,
             Err(errno) => return self.poll_failed(errno, stop),
@@ -94,6 +95,7 @@ impl<'a> Server<'a> {
         }
         let page = self.site.board.newest();
         self.zipped.sweep(&page);
+        self.shed(&mut found.conns, now);
         // From the last to the first: whatever is moved into a freed place has had its turn.
         for (index, flags) in found.conns.into_iter().enumerate().rev() {
             if self.conns.get(index).is_some_and(|conn| conn.is_due(flags, &page, now)) {
@@ -129,6 +131,25 @@ impl<'a> Server<'a> {
             listeners: flags.by_ref().take(listeners.len()).fold(false, |any, flags| any | !flags.is_empty()),
             conns: flags.collect(),
         })
+    }
+
+    /// While there is no room for another scrape, responses that are not being taken end early: a crowd that never
+    /// reads must not keep Prometheus out until the write deadline.
+    fn shed(&mut self, flags: &mut Vec<PollFlags>, now: Mono) {
+        if self.permits.any_left() {
+            return;
+        }
+        for index in (0..flags.len()).rev() {
+            let (Some(conn), Some(found)) = (self.conns.get(index), flags.get(index)) else {
+                continue;
+            };
+            // One that can be written to again is being taken, and it was us who came late.
+            if found.is_empty() && conn.is_stalled(now) {
+                conn.cut(self.site.stats);
+                drop(self.conns.swap_remove(index));
+                flags.swap_remove(index);
+            }
+        }
     }
 
     /// The kernel had no memory for the poll, or the limit on descriptors fell below what we hold. Both ask for

@@ -572,6 +572,22 @@ fn clients_that_never_read_share_one_page_and_are_cut() {
 }
 
 #[test]
+fn clients_that_never_read_do_not_keep_others_out() {
+    let port = Port::open(Web { max_requests: 3, write_deadline: PATIENCE, ..limits() }, Engine::Silent);
+    publish(&port.board, &b"a 1\n".repeat(2 * 1024 * 1024), u64::MAX);
+    let mut deaf: Vec<_> = (0..3).map(|_| port.client()).collect();
+    for client in &mut deaf {
+        client.send("GET /metrics HTTP/1.1\r\n\r\n");
+    }
+    until("all room is taken", || port.stats.scrapes() == 3);
+    let begun = Instant::now();
+    until("there is room again", || port.get("/metrics").code == 200);
+    assert!(begun.elapsed() < PATIENCE / 2, "long before the write deadline: {:?}", begun.elapsed());
+    assert_eq!(port.stats.timeouts(Timeout::Write), 3);
+    deaf.iter_mut().for_each(Client::wait_closed);
+}
+
+#[test]
 fn when_all_are_being_answered_a_newcomer_is_turned_away() {
     let port = Port::open(Web { max_connections: 2, ..limits() }, Engine::Stuck);
     let mut waiting = [port.client(), port.client()];
