@@ -24,7 +24,7 @@ mod request;
 mod response;
 mod routes;
 mod server;
-pub mod stats;
+mod stats;
 
 #[cfg(test)]
 mod tests;
