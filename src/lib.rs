@@ -7,6 +7,7 @@ pub mod config;
 pub mod engine;
 pub mod exposition;
 pub mod health;
+pub mod http;
 pub mod lane;
 pub mod runtime;
 pub mod sample;

@@ -1,0 +1,108 @@
+//! What is answered to what.
+
+use std::borrow::Cow;
+use std::io;
+use std::sync::Arc;
+
+use tiny_http::Method;
+
+use super::Site;
+use super::gzip::Cache;
+use super::landing;
+use super::request::Request;
+use super::response::{Answer, Chunk, Code};
+use crate::base::clock::Mono;
+use crate::runtime::board::Page;
+
+/// What a request leads to.
+#[derive(Debug)]
+pub enum Route {
+    /// The answer is known.
+    Now(Answer),
+    /// A page is wanted, as fresh as the deadline allows.
+    Scrape,
+}
+
+/// Decides about `request`.
+pub fn route(request: &Request, page: &Page) -> Route {
+    if !matches!(request.method, Method::Get | Method::Head) {
+        let answer = Answer::line(Code::MethodNotAllowed, "only GET and HEAD are served here");
+        return Route::Now(answer.with("Allow", "GET, HEAD"));
+    }
+    if request.body {
+        return Route::Now(Answer::line(Code::BodyRefused, "a request has no body here"));
+    }
+    Route::Now(match request.path.as_str() {
+        "/metrics" => return Route::Scrape,
+        "/" => {
+            let body = vec![Chunk::Text(Cow::Borrowed(landing::PAGE))];
+            Answer::new(Code::Ok, "text/html; charset=utf-8", body)
+        }
+        "/-/healthy" => Answer::line(Code::Ok, "healthy"),
+        "/-/ready" => match &page.not_ready {
+            None => Answer::line(Code::Ok, "ready"),
+            Some(reason) => Answer::line(Code::Unavailable, format!("not ready: {reason}")),
+        },
+        _ => Answer::line(Code::NotFound, "no such page; / lists what there is"),
+    })
+}
+
+/// The answer to a scrape for which there is no room.
+pub fn too_many(scrapes_max: usize) -> Answer {
+    let line = format!("{scrapes_max} scrapes are being answered already");
+    Answer::line(Code::Unavailable, line).with("Retry-After", "1")
+}
+
+/// A scrape that waits for a page.
+#[derive(Debug, Clone, Copy)]
+pub struct Scrape {
+    /// The board's ticket.
+    pub ticket: u64,
+    /// When it was asked for.
+    pub asked: Mono,
+    /// When any page will do.
+    pub deadline: Mono,
+    /// The client takes gzip.
+    pub gzip: bool,
+}
+
+impl Scrape {
+    /// Whether `page` answers it.
+    pub const fn is_answered_by(&self, page: &Page) -> bool {
+        page.answers >= self.ticket
+    }
+
+    /// The answer made of `page`, whatever its age, and of our own instrumentation.
+    ///
+    /// # Errors
+    /// None in practice: the encoder's own errors, over memory.
+    pub fn answer(
+        &self,
+        page: &Arc<Page>,
+        now: Mono,
+        site: &Site<'_>,
+        zipped: &mut Cache,
+    ) -> io::Result<Answer> {
+        if page.text.is_empty() {
+            let answer = Answer::line(Code::Unavailable, "no page has been built yet; /-/ready says why");
+            return Ok(answer.with("Retry-After", "1"));
+        }
+        if !self.is_answered_by(page) {
+            site.stats.stale_scrapes.inc();
+        }
+        site.stats.scraped(now.since(self.asked), now.since(page.built));
+        let mut own = Vec::with_capacity(8 * 1024);
+        site.stats.append(&mut own);
+        site.own.append(&mut own);
+        let body = if self.gzip {
+            let front = zipped.front(page)?;
+            let end = front.finish(&own)?;
+            vec![Chunk::Zipped(front), Chunk::Bytes(end)]
+        } else {
+            vec![Chunk::Page(Arc::clone(page)), Chunk::Bytes(own)]
+        };
+        let answer = Answer::new(Code::Ok, "text/plain; version=0.0.4; charset=utf-8", body);
+        let answer = answer.with("Vary", "Accept-Encoding");
+        Ok(if self.gzip { answer.with("Content-Encoding", "gzip") } else { answer })
+    }
+}
