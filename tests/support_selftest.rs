@@ -122,6 +122,7 @@ fn the_address_is_found_wherever_it_stands() {
         r#"ts=1 address="127.0.0.1:41" msg="listening""#,
         r#"ts=1 msg="listening address=127.0.0.1:41" level=info"#,
         r#"{"msg":"listening address=\"127.0.0.1:41\""}"#,
+        r#"{"msg":"listening","address":"127.0.0.1:41"}"#,
         r#"msg="listening" args="--web.listen-address=127.0.0.1:0" address=127.0.0.1:41"#,
     ] {
         assert_eq!(listening_address(line), want, "{line}");

@@ -137,17 +137,21 @@ pub fn end(child: &mut Child, patience: Duration) {
     }
 }
 
-/// The address in a log line that says `listening`: after `address=`, bare, quoted, or inside the quoted message.
+/// The address in a log line that says `listening`: after `address=`, bare, quoted, or inside the quoted message, and
+/// as the `"address"` of a JSON line.
 pub fn listening_address(line: &str) -> Option<SocketAddr> {
     if !line.contains("listening") {
         return None;
     }
-    line.match_indices("address=").find_map(|(at, key)| {
+    let mut values = ["address=", "\"address\":"].into_iter().flat_map(|key| {
+        let places = line.match_indices(key).map(move |(at, _)| (&line[..at], &line[at + key.len()..]));
         // `--web.listen-address=` in an echoed command line is somebody's wish, not the fact.
-        if line[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_' || c == '.') {
-            return None;
-        }
-        let value = line[at + key.len()..].trim_start_matches(['"', '\\']);
+        places.filter(|(before, _)| {
+            !before.ends_with(|c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+        })
+    });
+    values.find_map(|(_, value)| {
+        let value = value.trim_start_matches(['"', '\\']);
         let end = value.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\\' | ','));
         value[..end.unwrap_or(value.len())].parse().ok()
     })
