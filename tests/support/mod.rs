@@ -1,0 +1,47 @@
+//! Support for tests that run the real binary on a real kernel.
+//!
+//! * [`exporter`]: the binary, started on a free port, its log collected, ended with the test.
+//! * [`http`]: a raw client, so that no client library smooths over what the server does.
+//! * [`page`]: a strict reader of the exposition; what it accepts, every Prometheus accepts.
+//! * [`fault`]: the C programs of `tests/faults`, which make waits that are true.
+//! * [`proc_tree`]: a directory that stands in for `/proc`, in which single files hang.
+//! * [`process`]: what the kernel says of a process.
+//!
+//! Everything here panics with a message that says what was expected: it is called by tests only.
+#![allow(dead_code, reason = "each test crate uses its part")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "tests start programs, read files, sleep, and fail by panic"
+)]
+
+pub mod exporter;
+pub mod fault;
+pub mod http;
+pub mod page;
+pub mod proc_tree;
+pub mod process;
+
+use std::time::{Duration, Instant};
+
+/// Polls until `look` gives something, and returns it; panics with `what` when `timeout` has passed.
+pub fn wait_until<T>(timeout: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        // The time is taken before the look: a look that ends late but finds what it wants has found it.
+        let waited = start.elapsed();
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(waited < timeout, "waited {waited:.1?} in vain until {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// [`wait_until`] for a condition that has no value.
+pub fn wait_for(timeout: Duration, what: &str, mut holds: impl FnMut() -> bool) {
+    wait_until(timeout, what, || holds().then_some(()));
+}
