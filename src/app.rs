@@ -1,57 +1,180 @@
-//! The composition root: what each mode starts, in which order it stops.
+//! The composition root: which processes and threads there are, in which order they start and stop.
+//!
+//! ```text
+//! front (engine, http, log)  ──orders──►  warden  ──fork──►  probe (a thread per lane)
+//!        ▲                                                      │
+//!        └───────────────────────── frames ─────────────────────┘
+//! ```
+//!
+//! The warden is forked while front still has one thread and no listening socket, so neither it nor a probe that
+//! hangs for ever can hold the port.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use crate::base::clock::{self, Mono};
 use crate::config::Config;
+use crate::engine::{End, Engine, Front};
+use crate::exposition::process::Process;
+use crate::http::{self, Listeners, OwnMetrics, Site, Stats};
+use crate::runtime::board::Board;
+use crate::runtime::probes::Probes;
+use crate::runtime::shared::Region;
+use crate::runtime::{logging, probe, process, warden, worker};
+use crate::source::Host;
 
-/// What to run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Mode {
-    /// Serve metrics over HTTP until told to stop.
-    Serve,
-    /// Watch for `wait`, then print the exposition.
-    Once {
-        /// How long to watch.
-        wait: Duration,
-    },
-    /// Write the exposition into a file.
-    Textfile {
-        /// The file to replace.
-        output: PathBuf,
-    },
-    /// Tell what works on this host and what does not.
-    Check,
-    /// Print the path table.
-    Sources,
-    /// Print the metric table.
-    Metrics,
-}
+/// Descriptors we ask for: connections, kept files and room to spare.
+const DESCRIPTORS: u64 = 8192;
+/// How long `once` waits for the lanes beyond the time it was given.
+const LANES_LATE: Duration = Duration::from_secs(10);
+/// How long the log may take to be written at the end.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 
-/// Why a mode ended without success.
+/// Why a mode ended without success: one line for standard error.
 #[derive(Debug)]
-pub enum Error {
-    /// What was configured cannot be, as only the host itself could tell: one line.
-    Configuration(String),
-    /// Something failed while running: one line.
-    RunTime(String),
-}
+pub struct Error(String);
 
 impl fmt::Display for Error {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Configuration(line) | Self::RunTime(line) => out.write_str(line),
-        }
+        out.write_str(&self.0)
     }
 }
 
 impl std::error::Error for Error {}
 
-/// Runs a mode to its end.
+fn failed(what: &str, todo: &str) -> impl FnOnce(std::io::Error) -> Error {
+    move |error| Error(format!("{what}: {error}; {todo}"))
+}
+
+/// Serves until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// [`Error`], for one line on standard error.
-pub fn run(mode: &Mode, _config: Config) -> Result<(), Error> {
-    Err(Error::RunTime(format!("{mode:?} is not built yet")))
+/// What could not be started, or that the warden has ended.
+pub fn serve(config: Config) -> Result<(), Error> {
+    let parts = Parts::start(&config)?;
+    let log = logging::init(&config.log).map_err(failed("log", "raise the limit of threads"))?;
+    let listeners = Listeners::bind(&config.web.listen).map_err(|error| Error(error.to_string()))?;
+    for address in listeners.addrs() {
+        log::info!("listening address={address}");
+    }
+    let stop = Arc::new(stop_on_signals()?);
+    start_http(&config, listeners, &parts, &stop)?;
+    let dropped = || log.dropped();
+    let end = parts.run(&config, &dropped, &stop, &|_, _| false)?;
+    if end == End::Stopped {
+        log::info!("stopped by a signal");
+    }
+    log.flush(LAST_WORDS);
+    finished(end)
+}
+
+/// Runs the daemon's own path until every lane has delivered and `wait` is over, and gives the page.
+///
+/// # Errors
+/// What could not be started, or that the warden has ended.
+pub fn page(config: &Config, wait: Duration) -> Result<Vec<u8>, Error> {
+    let parts = Parts::start(config)?;
+    let board = Arc::clone(&parts.board);
+    let stop = stop_on_signals()?;
+    let began = clock::now();
+    let enough = |probes: &Probes, now: Mono| {
+        let waited = now.since(began);
+        waited >= wait && (probes.all_delivered() || waited >= wait.saturating_add(LANES_LATE))
+    };
+    finished(parts.run(config, &|| 0, &stop, &enough)?)?;
+    Ok(board.newest().text.clone())
+}
+
+fn finished(end: End) -> Result<(), Error> {
+    match end {
+        End::Stopped => Ok(()),
+        End::WardenGone => Err(Error(
+            "the warden process has ended, so no probe can be replaced; start the service again".into(),
+        )),
+        End::PollFailed => Err(Error("poll(2) failed; start the service again".into())),
+    }
+}
+
+/// What every mode that reads the kernel starts with.
+struct Parts {
+    host: Host,
+    control: OwnedFd,
+    region: Region,
+    board: Arc<Board>,
+    descriptors: u64,
+}
+
+impl Parts {
+    /// Opens the roots, maps the shared page and forks the warden. The caller has one thread.
+    fn start(config: &Config) -> Result<Self, Error> {
+        let descriptors = process::raise_descriptor_limit(DESCRIPTORS);
+        let host = Host::open(&config.roots).map_err(|error| Error(error.to_string()))?;
+        Front::open(&host).map_err(|error| Error(error.to_string()))?;
+        let region = Region::map().map_err(failed("shared memory", "free some memory"))?;
+        let flags = SocketFlags::CLOEXEC;
+        let (control, wardens) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
+            .map_err(|errno| failed("socketpair", "raise the limit of descriptors")(errno.into()))?;
+        let board = Board::new().map_err(failed("eventfd", "raise the limit of descriptors"))?;
+        let probe = |slot, plan: &[_], pipe: std::os::fd::BorrowedFd<'_>| {
+            probe::run(config, region, slot, plan, pipe)
+        };
+        process::fork_child("stall-warden", &[wardens.as_fd()], || warden::run(&wardens, &probe))
+            .map_err(failed("fork of the warden", "raise the limit of processes"))?;
+        Ok(Self { host, control, region, board: Arc::new(board), descriptors })
+    }
+
+    /// Runs the engine to its end.
+    fn run(
+        self,
+        config: &Config,
+        log_dropped: &dyn Fn() -> u64,
+        stop: &OwnedFd,
+        enough: &dyn Fn(&Probes, Mono) -> bool,
+    ) -> Result<End, Error> {
+        let front = Front::open(&self.host).map_err(|error| Error(error.to_string()))?;
+        let probes = Probes::new(self.control, self.region, config.probe.clone(), clock::now());
+        let mut engine = Engine::new(config, front, probes, self.board, log_dropped);
+        Ok(engine.run(stop.as_fd(), enough))
+    }
+}
+
+/// The read end of a pipe that becomes, and stays, readable at SIGTERM or SIGINT.
+fn stop_on_signals() -> Result<OwnedFd, Error> {
+    let todo = "raise the limit of descriptors";
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)
+        .map_err(|errno| failed("pipe", todo)(errno.into()))?;
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
+        let write = write.try_clone().map_err(failed("dup", todo))?;
+        signal_hook::low_level::pipe::register(signal, write).map_err(failed("signal handler", todo))?;
+    }
+    Ok(read)
+}
+
+fn start_http(
+    config: &Config,
+    listeners: Listeners,
+    parts: &Parts,
+    stop: &Arc<OwnedFd>,
+) -> Result<(), Error> {
+    let stats =
+        Stats::new().map_err(|error| Error(format!("own metrics: {error}; this is a defect of ours")))?;
+    let (web, board, stop) = (config.web.clone(), Arc::clone(&parts.board), Arc::clone(stop));
+    let own = Own(Process::started(parts.descriptors));
+    let body = move || {
+        http::serve(&listeners, Site { web: &web, board: &board, stats: &stats, own: &own }, stop.as_fd());
+    };
+    worker::spawn("http", body).map_err(failed("http thread", "raise the limit of threads"))
+}
+
+struct Own(Process);
+
+impl OwnMetrics for Own {
+    fn append(&self, out: &mut Vec<u8>) {
+        self.0.append(out);
+    }
 }

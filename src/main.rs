@@ -2,9 +2,8 @@
 
 use std::process::ExitCode;
 
-use stall_exporter::app::{self, Mode};
-use stall_exporter::cli::{self, Command, Exit, Stop, print};
-use stall_exporter::config::{self, Fault};
+use stall_exporter::cli::{self, Command, Exit, Stop, check, print, tables, textfile};
+use stall_exporter::{app, config};
 
 fn main() -> ExitCode {
     run().map_or_else(|end| report(&end), |()| Exit::Ok).into()
@@ -13,39 +12,49 @@ fn main() -> ExitCode {
 fn run() -> Result<(), End> {
     let asked = cli::parse(std::env::args_os()).map_err(End::Stop)?;
     let config = config::load(&asked.flags).map_err(End::Faults)?;
-    app::run(&mode(asked.command), config).map_err(End::App)
-}
-
-fn mode(command: Command) -> Mode {
-    match command {
-        Command::Serve => Mode::Serve,
-        Command::Once { wait } => Mode::Once { wait },
-        Command::Textfile { output } => Mode::Textfile { output },
-        Command::Check => Mode::Check,
-        Command::Sources => Mode::Sources,
-        Command::Metrics => Mode::Metrics,
+    match asked.command {
+        Command::Serve => app::serve(config).map_err(failed),
+        Command::Once { wait } => out(&app::page(&config, wait).map_err(failed)?),
+        Command::Textfile { output, wait } => {
+            let page = app::page(&config, wait).map_err(failed)?;
+            textfile::write(&output, &page).map_err(End::Failed)
+        }
+        Command::Check => {
+            let report = check::report(&config);
+            out(report.text.as_bytes())?;
+            report
+                .good
+                .then_some(())
+                .ok_or_else(|| End::Failed("this host lacks what the exporter needs".into()))
+        }
+        Command::Sources => out(tables::sources().as_bytes()),
+        Command::Metrics => out(tables::metrics().as_bytes()),
     }
 }
 
 /// Every end but success.
 enum End {
     Stop(Stop),
-    Faults(Vec<Fault>),
-    App(app::Error),
+    Faults(Vec<config::Fault>),
+    Failed(String),
+}
+
+fn failed(error: app::Error) -> End {
+    End::Failed(error.to_string())
+}
+
+fn out(text: &[u8]) -> Result<(), End> {
+    print::out(text).map_err(|error| End::Failed(format!("standard output: {error}")))
 }
 
 fn report(end: &End) -> Exit {
     match end {
-        End::Stop(Stop::Text(text)) => match print::out(text) {
-            Ok(()) => return Exit::Ok,
-            Err(error) => print::error(&format!("standard output: {error}")),
-        },
+        End::Stop(Stop::Text(text)) => {
+            return out(text.as_bytes()).map_or_else(|end| report(&end), |()| Exit::Ok);
+        }
         End::Stop(Stop::Usage(line)) => print::error(line),
         End::Faults(faults) => faults.iter().for_each(|fault| print::error(&fault.to_string())),
-        End::App(error) => print::error(&error.to_string()),
+        End::Failed(line) => print::error(line),
     }
-    match end {
-        End::Stop(Stop::Usage(_)) | End::Faults(_) | End::App(app::Error::Configuration(_)) => Exit::Usage,
-        End::Stop(Stop::Text(_)) | End::App(app::Error::RunTime(_)) => Exit::RunTime,
-    }
+    if matches!(end, End::Failed(_)) { Exit::RunTime } else { Exit::Usage }
 }

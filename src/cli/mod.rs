@@ -10,8 +10,11 @@
 //!
 //! A scheduler or a package script may rely on them. `main` is the only place that decides between them.
 
+pub mod check;
 mod flags;
 pub mod print;
+pub mod tables;
+pub mod textfile;
 
 use std::error::Error as _;
 use std::ffi::OsString;
@@ -72,6 +75,9 @@ pub enum Command {
         /// The file; replaced as a whole, never seen half written
         #[arg(long, value_name = "FILE")]
         output: PathBuf,
+        /// How long to watch before writing
+        #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = wait)]
+        wait: Duration,
     },
     /// Check configuration, kernel support and rights
     Check,
@@ -206,7 +212,7 @@ mod tests {
             ("serve", Command::Serve),
             ("once", Command::Once { wait: Duration::from_secs(2) }),
             ("once --wait 500ms", Command::Once { wait: Duration::from_millis(500) }),
-            ("textfile --output f", Command::Textfile { output: file }),
+            ("textfile --output f", Command::Textfile { output: file, wait: Duration::from_secs(2) }),
             ("check", Command::Check),
             ("sources", Command::Sources),
             ("metrics", Command::Metrics),

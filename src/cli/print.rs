@@ -9,9 +9,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 ///
 /// # Errors
 /// The error of the write, unless the reader has gone.
-pub fn out(text: &str) -> io::Result<()> {
+pub fn out(text: &[u8]) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    let written = stdout.write_all(text).and_then(|()| stdout.flush());
     quiet_end(written)
 }
 

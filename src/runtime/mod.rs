@@ -9,3 +9,4 @@ pub mod shared;
 pub mod supervisor;
 pub mod warden;
 pub mod wire;
+pub mod worker;

@@ -122,7 +122,7 @@ impl Probes {
             }
             loop {
                 let Some((_, intake)) = &mut self.intake else { return };
-                match intake.next() {
+                match intake.frame() {
                     Ok(Some(frame)) => {
                         self.delivered(&frame, now);
                         frames.push(frame);

@@ -219,7 +219,7 @@ impl Intake {
     /// # Errors
     /// `Garbled` when the stream cannot be understood; the probe must then be replaced, for the stream has no marks
     /// to find the next frame by.
-    pub fn next(&mut self) -> Result<Option<Frame>, WireError> {
+    pub fn frame(&mut self) -> Result<Option<Frame>, WireError> {
         let rest = self.bytes.get(self.start..).unwrap_or_default();
         let Some((head, body)) = rest.split_first_chunk::<4>() else { return Ok(None) };
         let length = usize::try_from(u32::from_le_bytes(*head)).unwrap_or(usize::MAX);
@@ -286,7 +286,7 @@ mod tests {
             assert!(got.is_none());
             rustix::io::write(&write, piece).unwrap();
             intake.fill().unwrap();
-            got = intake.next().unwrap();
+            got = intake.frame().unwrap();
         }
         assert_eq!(got.unwrap(), sweep(1000));
         drop(write);
@@ -301,7 +301,7 @@ mod tests {
         rustix::io::write(&write, &u32::MAX.to_le_bytes()).unwrap();
         let mut intake = Intake::new(read);
         intake.fill().unwrap();
-        assert!(matches!(intake.next(), Err(WireError::Garbled(_))));
+        assert!(matches!(intake.frame(), Err(WireError::Garbled(_))));
     }
 
     #[test]
@@ -318,7 +318,7 @@ mod tests {
             rustix::io::write(&write, &bytes).unwrap();
             let mut intake = Intake::new(read);
             let _ = intake.fill();
-            while let Ok(Some(frame)) = intake.next() {
+            while let Ok(Some(frame)) = intake.frame() {
                 let _ = matches!(frame, Frame::Look(Look { .. }));
             }
         }

@@ -54,6 +54,7 @@ impl fmt::Display for Version {
 
 /// Load averages of `sysinfo(2)` in the kernel's own 11-bit fixed point (do_sysinfo, kernel/sys.c): one, five and
 /// fifteen minutes. No file, no lock.
+#[allow(clippy::useless_conversion, reason = "unsigned long is narrower on 32 bit")]
 pub fn load_averages() -> [u64; 3] {
     // SI_LOAD_SHIFT (16) minus FSHIFT (11): do_sysinfo shifts left by the difference and adds no rounding.
     rustix::system::sysinfo().loads.map(|load| u64::from(load) >> 5)

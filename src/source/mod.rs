@@ -205,6 +205,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// What the kernel answered.
+    #[allow(clippy::useless_conversion, reason = "st_nlink is narrower on other architectures")]
     pub fn group(&mut self, pid: u32) -> Result<Group, SourceError> {
         let place = Place::Threads { pid };
         let path = path(&place, &mut self.path)?;
