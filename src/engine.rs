@@ -18,7 +18,8 @@ use crate::runtime::probes::{Probes, WardenGone};
 use crate::sample::Frame;
 use crate::snapshot::Snapshot;
 use crate::source::error::SourceError;
-use crate::source::paths::{Place, RowId};
+use crate::source::paths::RowId;
+use crate::source::place::Place;
 use crate::source::{Host, Kept, Reader, Stamp, kernel, task};
 use crate::track::Tracks;
 

@@ -7,7 +7,8 @@ use crate::config::Config;
 use crate::lane::tasks::marks::Marks;
 use crate::source::error::SourceError;
 use crate::source::kernel::Version;
-use crate::source::paths::{Place, RowId, ThreadFile};
+use crate::source::paths::RowId;
+use crate::source::place::{Place, ThreadFile};
 use crate::source::{Host, Reader, Stamp, task};
 
 struct NoStamp;

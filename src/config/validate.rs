@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sixty_fifth_service_is_refused() {
+    fn the_sixty_fourth_service_is_refused() {
         let services = |count: usize| {
             let table = |index| format!("[[service]]\nname = 's{index}'\ncomm = 'x'\n");
             (0..count).map(table).collect::<String>()
@@ -368,7 +368,7 @@ mod tests {
         assert!(faults(&services(63), &Flags::default()).is_empty());
         assert_eq!(
             faults(&services(66), &Flags::default()),
-            ["c.toml:190:1: service: 65 services; at most 63 can be watched"]
+            ["c.toml:190:1: service: 66 services; at most 63 can be watched"]
         );
     }
 

@@ -171,7 +171,7 @@ mod tests {
         let mut histogram = prometheus::proto::Histogram::default();
         histogram.set_bucket(buckets.collect());
         histogram.set_sample_count(observations.len() as u64);
-        histogram.set_sample_sum(observations.iter().sum());
+        histogram.set_sample_sum(observations.iter().fold(0.0, |sum, value| sum + value));
         let mut with_buckets = Metric::from_label(labels(&HISTOGRAM, &["v".to_owned()]));
         with_buckets.set_histogram(histogram);
         let families = [

@@ -12,7 +12,7 @@ use crate::lane::tasks::services::bit;
 use crate::lane::{Tools, Work};
 use crate::sample::{Frame, OwnGroup};
 use crate::source::kernel::Version;
-use crate::source::paths::{CgroupFile, Place};
+use crate::source::place::{CgroupFile, Place};
 use crate::source::{Reader, cgroup};
 
 /// Distance between two turns.

@@ -14,11 +14,13 @@ use crate::lane::handover::{Handover, Wanted};
 use crate::lane::tasks::marks::Marks;
 use crate::lane::{Tools, Work};
 use crate::sample::{Detail, Frame, Mark};
-use crate::source::paths::{Place, ThreadFile};
+use crate::source::place::{Place, ThreadFile};
 use crate::source::{Reader, cold, task};
 
 /// Most waits whose details are read in one turn; the rest waits for the next.
 const PER_TURN: usize = 256;
+/// An empty answer is sent this often, as a sign of life.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 /// A wait channel that could not be had is asked for again after this.
 const AGAIN: Duration = Duration::from_secs(5);
 
@@ -30,6 +32,7 @@ pub struct DetailLane {
     marks: Option<Marks>,
     avoid: Vec<Tid>,
     answered: HashMap<Tid, Answered>,
+    sent: Option<Mono>,
 }
 
 struct Answered {
@@ -49,7 +52,7 @@ impl DetailLane {
     /// there.
     pub fn new(handover: Arc<Handover>, interval: Duration, share: f64, avoid: Vec<Tid>, now: Mono) -> Self {
         let budget = Budget::new(share, now);
-        Self { handover, interval, budget, marks: None, avoid, answered: HashMap::new() }
+        Self { handover, interval, budget, marks: None, avoid, answered: HashMap::new(), sent: None }
     }
 
     fn detail(&mut self, wish: &Wanted, marks: Marks, reader: &mut Reader<'_>, now: Mono) -> Option<Detail> {
@@ -91,7 +94,10 @@ impl Work for DetailLane {
         let open = self.open(now);
         let details: Vec<Detail> =
             open.iter().filter_map(|wish| self.detail(wish, marks, &mut tools.reader, now)).collect();
-        (tools.send)(&Frame::Detail(details));
+        if !details.is_empty() || self.sent.is_none_or(|sent| now.since(sent) >= SIGN_OF_LIFE) {
+            (tools.send)(&Frame::Detail(details));
+            self.sent = Some(now);
+        }
         let spent = clock::thread_cpu().saturating_sub(cpu);
         let now = clock::now();
         self.budget.spend(spent, now);

@@ -234,7 +234,7 @@ impl Stamp for Beat {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::paths::{Place, ThreadFile};
+    use crate::source::place::{Place, ThreadFile};
 
     #[test]
     fn a_stamp_comes_back_with_row_subject_and_time() {

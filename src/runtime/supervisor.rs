@@ -225,7 +225,7 @@ impl Supervisor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::paths::{Place, ThreadFile};
+    use crate::source::place::{Place, ThreadFile};
 
     const SECOND: Duration = Duration::from_secs(1);
 

@@ -1,6 +1,6 @@
 //! The only room that opens the kernel's files.
 //!
-//! A [`Reader`] opens what [`paths::Place`] can name and nothing else, stamps every entry into the kernel before it
+//! A [`Reader`] opens what [`place::Place`] can name and nothing else, stamps every entry into the kernel before it
 //! makes it, reads a bounded number of bytes in one call, and gives errors that say what, where and what to do.
 //! Parsers (`task`, `cgroup`) take bytes and never open.
 #![expect(clippy::disallowed_methods, reason = "this room is the owner of file opening")]
@@ -10,6 +10,7 @@ pub mod cold;
 pub mod error;
 pub mod kernel;
 pub mod paths;
+pub mod place;
 pub mod task;
 
 use std::ffi::CStr;
@@ -22,7 +23,8 @@ use rustix::io::{Errno, pread};
 
 use crate::config::Roots;
 use error::{Cause, SourceError};
-use paths::{Class, Place, Reader as Side, RowId, Tree};
+use paths::{Class, Reader as Side, RowId};
+use place::{Place, Tree};
 
 /// Most bytes of one file that are looked at. `status` is about 1.5 KiB, `sched` about 2 KiB.
 const TEXT_MAX: usize = 64 * 1024;
@@ -251,7 +253,7 @@ impl From<Errno> for Cause {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::paths::ThreadFile;
+    use crate::source::place::ThreadFile;
     use std::cell::Cell;
 
     #[derive(Default)]

@@ -1,11 +1,9 @@
 //! The table of every path this program may open, and of those it must never open.
 //!
-//! A path is opened by naming a [`Place`]; a place has a row here, and a row that is FORBIDDEN has no place. So
-//! opening anything else is not a matter of discipline: there is no function that takes a path. Lock facts are from
-//! kernel sources; the kernels each row was checked on are in its `checked` column. `stall_exporter sources` prints
-//! the table, README carries it.
-
-use std::fmt;
+//! A path is opened by naming a `Place`; a place has a row here, and a row that is FORBIDDEN has no place. So opening
+//! anything else is not a matter of discipline: there is no function that takes a path. Lock facts are from kernel
+//! sources; the kernels each row was checked on are in its `checked` column. `stall_exporter sources` prints the
+//! table, README carries it.
 
 /// What reading a path can do to the reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +69,7 @@ pub struct Row {
 
 /// A row's number: what a lane stamps before it reads, and what `stall_probe_stuck_seconds{source}` names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct RowId(u16);
+pub struct RowId(pub(super) u16);
 
 impl RowId {
     /// The row of this number, if there is one; a stamp read from shared memory is only a number.
@@ -87,163 +85,6 @@ impl RowId {
     /// The row itself.
     pub fn row(self) -> &'static Row {
         ROWS.get(usize::from(self.0)).unwrap_or(&ROWS[0])
-    }
-}
-
-/// A file of one thread.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ThreadFile {
-    /// Run time, run delay and time slices: three plain loads.
-    Schedstat,
-    /// Name and state letter, without `exec_update_lock`.
-    Status,
-    /// Scheduler numbers; its header line is the only safe name of a kworker.
-    Sched,
-    /// The kernel function in which the thread sleeps.
-    Wchan,
-    /// Start time, flags, user and system time.
-    Stat,
-}
-
-impl ThreadFile {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Schedstat => "schedstat",
-            Self::Status => "status",
-            Self::Sched => "sched",
-            Self::Wchan => "wchan",
-            Self::Stat => "stat",
-        }
-    }
-}
-
-/// Everything that can be opened, with the values of the variable parts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place<'a> {
-    /// `/proc/loadavg`.
-    LoadAvg,
-    /// The directory `/proc`.
-    Processes,
-    /// The directory `/proc/PID/task`.
-    Threads {
-        /// The process.
-        pid: u32,
-    },
-    /// A file of one thread. A leader's is opened as `/proc/PID/FILE`, which shows the leader alone for all but
-    /// `stat`; `stat` is always opened below `task/`, because the process's own sums over all threads.
-    Thread {
-        /// The process.
-        pid: u32,
-        /// The thread; equal to `pid` for the leader.
-        tid: u32,
-        /// Which file.
-        file: ThreadFile,
-    },
-    /// `/proc/self/cgroup`, only on kernels where it takes no `cgroup_mutex`.
-    OwnCgroup,
-    /// A file of a control group, by the group's path below the cgroup root.
-    Cgroup {
-        /// Path below the cgroup root, without leading slash.
-        group: &'a str,
-        /// Which file.
-        file: CgroupFile,
-    },
-}
-
-/// A file of a control group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CgroupFile {
-    /// Members, thread-group leaders.
-    Procs,
-    /// v2 quota and period.
-    CpuMax,
-    /// v1 quota.
-    CfsQuota,
-    /// v1 period.
-    CfsPeriod,
-    /// Periods and throttled periods, v1 and v2.
-    CpuStat,
-}
-
-impl CgroupFile {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Procs => "cgroup.procs",
-            Self::CpuMax => "cpu.max",
-            Self::CfsQuota => "cpu.cfs_quota_us",
-            Self::CfsPeriod => "cpu.cfs_period_us",
-            Self::CpuStat => "cpu.stat",
-        }
-    }
-}
-
-/// Which mounted tree a place lies in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tree {
-    /// `--path.procfs`.
-    Proc,
-    /// `--path.cgroupfs`.
-    Cgroup,
-}
-
-impl Place<'_> {
-    /// The row of the table.
-    pub const fn row(&self) -> RowId {
-        RowId(match self {
-            Self::LoadAvg => 0,
-            Self::Processes => 1,
-            Self::Threads { .. } => 2,
-            Self::Thread { file, .. } => match file {
-                ThreadFile::Schedstat => 3,
-                ThreadFile::Status => 4,
-                ThreadFile::Sched => 5,
-                ThreadFile::Wchan => 6,
-                ThreadFile::Stat => 7,
-            },
-            Self::OwnCgroup => 8,
-            Self::Cgroup { file, .. } => match file {
-                CgroupFile::Procs => 9,
-                CgroupFile::CpuMax => 10,
-                CgroupFile::CfsQuota => 11,
-                CgroupFile::CfsPeriod => 12,
-                CgroupFile::CpuStat => 13,
-            },
-        })
-    }
-
-    /// The tree the place lies in.
-    pub const fn tree(&self) -> Tree {
-        match self {
-            Self::Cgroup { .. } => Tree::Cgroup,
-            _ => Tree::Proc,
-        }
-    }
-
-    /// The thread or process the place belongs to, zero for the rest. Stamped beside the row, so that a lane that
-    /// comes back after it hung can leave that one alone.
-    pub const fn subject(&self) -> u32 {
-        match self {
-            Self::Threads { pid } => *pid,
-            Self::Thread { tid, .. } => *tid,
-            _ => 0,
-        }
-    }
-}
-
-/// The path relative to its tree's root.
-impl fmt::Display for Place<'_> {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::LoadAvg => out.write_str("loadavg"),
-            Self::Processes => out.write_str("."),
-            Self::Threads { pid } => write!(out, "{pid}/task"),
-            Self::Thread { pid, tid, file } if pid == tid && *file != ThreadFile::Stat => {
-                write!(out, "{pid}/{}", file.name())
-            }
-            Self::Thread { pid, tid, file } => write!(out, "{pid}/task/{tid}/{}", file.name()),
-            Self::OwnCgroup => out.write_str("self/cgroup"),
-            Self::Cgroup { group, file } => write!(out, "{group}/{}", file.name()),
-        }
     }
 }
 
@@ -263,7 +104,7 @@ const fn never(pattern: &'static str, kernel: &'static str, checked: &'static st
 
 const ALL: &str = "3.10 to 6.18, live";
 
-/// The table. The first rows are those of [`Place::row`], in its order; a test holds the two together.
+/// The table. The first rows are those of `Place::row`, in its order; a test holds the two together.
 pub const ROWS: [Row; 37] = [
     row("/proc/loadavg", Class::Safe, Reader::Front, "loadavg_proc_show: per-CPU sums, no lock", ALL),
     row(
@@ -291,7 +132,7 @@ pub const ROWS: [Row; 37] = [
         "/proc/[PID/task/]TID/status",
         Class::Guarded,
         Reader::Probe,
-        "proc_pid_status: task_lock, get_task_mm and mmput, siglock; kworkers: wq_pool_attach_mutex (not read for them)",
+        "proc_pid_status: task_lock, get_task_mm and mmput, siglock; wq_pool_attach_mutex for kworkers (not read)",
         ALL,
     ),
     row(
@@ -430,42 +271,6 @@ pub const ROWS: [Row; 37] = [
 mod tests {
     use super::*;
 
-    fn places() -> Vec<Place<'static>> {
-        let thread = |file| Place::Thread { pid: 7, tid: 9, file };
-        let group = |file| Place::Cgroup { group: "a/b", file };
-        vec![
-            Place::LoadAvg,
-            Place::Processes,
-            Place::Threads { pid: 7 },
-            thread(ThreadFile::Schedstat),
-            thread(ThreadFile::Status),
-            thread(ThreadFile::Sched),
-            thread(ThreadFile::Wchan),
-            thread(ThreadFile::Stat),
-            Place::OwnCgroup,
-            group(CgroupFile::Procs),
-            group(CgroupFile::CpuMax),
-            group(CgroupFile::CfsQuota),
-            group(CgroupFile::CfsPeriod),
-            group(CgroupFile::CpuStat),
-        ]
-    }
-
-    #[test]
-    fn every_place_has_its_row_and_no_row_is_forbidden() {
-        for (number, place) in places().iter().enumerate() {
-            assert_eq!(usize::from(place.row().number()), number);
-            let row = place.row().row();
-            assert_ne!(row.class, Class::Forbidden, "{}", row.pattern);
-            assert_ne!(row.reader, Reader::Nobody, "{}", row.pattern);
-            let file = place.to_string();
-            let name = file.rsplit('/').next().unwrap();
-            let pattern =
-                if row.pattern.starts_with("/proc") || name == "." { row.pattern } else { file.as_str() };
-            assert!(name == "." || pattern.ends_with(name), "{file} stands in row {}", row.pattern);
-        }
-    }
-
     #[test]
     fn forbidden_rows_belong_to_nobody_and_front_reads_safe_rows_only() {
         for row in &ROWS {
@@ -475,13 +280,5 @@ mod tests {
             }
             assert!(!row.kernel.is_empty() && !row.checked.is_empty());
         }
-    }
-
-    #[test]
-    fn a_leader_is_read_without_task_except_for_stat() {
-        let place = |file| Place::Thread { pid: 7, tid: 7, file }.to_string();
-        assert_eq!(place(ThreadFile::Schedstat), "7/schedstat");
-        assert_eq!(place(ThreadFile::Stat), "7/task/7/stat");
-        assert_eq!(Place::Thread { pid: 7, tid: 8, file: ThreadFile::Status }.to_string(), "7/task/8/status");
     }
 }

@@ -10,7 +10,7 @@ use crate::lane::tasks::marks::Marks;
 use crate::lane::tasks::services::Services;
 use crate::sample::{Hint, Mark, Row};
 use crate::source::error::{Cause, SourceError};
-use crate::source::paths::{Place, ThreadFile};
+use crate::source::place::{Place, ThreadFile};
 use crate::source::{Kept, Reader, task};
 
 /// Kernel functions in which a kworker waits for work.

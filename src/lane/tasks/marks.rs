@@ -2,7 +2,7 @@
 
 use crate::base::units::{Pid, Tid};
 use crate::sample::Mark;
-use crate::source::paths::{Place, ThreadFile};
+use crate::source::place::{Place, ThreadFile};
 use crate::source::{Reader, task};
 
 /// The file that proves progress.

@@ -22,7 +22,7 @@ use crate::lane::budget::Budget;
 use crate::lane::handover::{Handover, Wanted};
 use crate::lane::{Tools, Work};
 use crate::sample::{Frame, Lane, Row};
-use crate::source::paths::{Place, ThreadFile};
+use crate::source::place::{Place, ThreadFile};
 use crate::source::task;
 use inspect::{Inspector, Known};
 use marks::Marks;

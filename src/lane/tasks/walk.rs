@@ -9,7 +9,7 @@ use crate::lane::tasks::marks::Marks;
 use crate::lane::tasks::{STRIDE, TasksLane};
 use crate::sample::{Hint, Row, Sweep};
 use crate::source::error::{Cause, SourceError};
-use crate::source::paths::Place;
+use crate::source::place::Place;
 use crate::source::task;
 
 /// A row that waits in the kernel.

@@ -9,7 +9,7 @@ use crate::lane::tasks::marks::Marks;
 use crate::lane::tasks::walk::blocked;
 use crate::sample::{Look, Row};
 use crate::source::Reader;
-use crate::source::paths::{Place, ThreadFile};
+use crate::source::place::{Place, ThreadFile};
 
 /// Most threads that are looked at between two walks. Two descriptors each.
 pub const WATCHED_MAX: usize = 64;
