@@ -43,6 +43,7 @@ pub struct TasksLane {
     inspector: Option<Inspector>,
     services: Services,
     budget: Budget,
+    share: f64,
     known: HashMap<Tid, Known>,
     watch: Watch,
     wanted: HashMap<Tid, Wanted>,
@@ -75,6 +76,7 @@ impl TasksLane {
             inspector: None,
             services: Services::new(services),
             budget: Budget::new(share, now),
+            share,
             known: HashMap::new(),
             watch: Watch::default(),
             wanted: HashMap::new(),
@@ -90,8 +92,12 @@ impl TasksLane {
 
     /// Looks at the watched threads and tells front what they do.
     fn look(&mut self, inspector: &Inspector, tools: &mut Tools<'_>) {
+        let cpu = clock::thread_cpu();
         let look = self.watch.look(inspector, &mut self.known, &mut tools.reader);
-        self.look_due = clock::now().plus(self.limits.look_interval);
+        // Looks take half of the budget at most. They are not planned by it, so without this a crowd in D would run up
+        // a debt that the walks have to pay, for hours.
+        let rest = clock::thread_cpu().saturating_sub(cpu).div_f64(self.share / 2.0);
+        self.look_due = clock::now().plus(self.limits.look_interval.max(rest));
         if look.rows.is_empty() && look.ended.is_empty() {
             return;
         }
@@ -169,7 +175,7 @@ impl Work for TasksLane {
         if walked {
             self.walk_cost = spent;
             self.plan(began);
-            self.look_due = clock::now().plus(self.limits.look_interval);
+            self.look_due = self.look_due.max(clock::now().plus(self.limits.look_interval));
         }
         self.walk_due.min(self.look_due)
     }
