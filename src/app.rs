@@ -137,7 +137,7 @@ impl Parts {
         enough: &dyn Fn(&Probes, Mono) -> bool,
     ) -> Result<End, Error> {
         let front = Front::open(&self.host).map_err(|error| Error(error.to_string()))?;
-        let probes = Probes::new(self.control, self.region, config.probe.clone(), clock::now());
+        let probes = Probes::new(self.control, self.region, config.probe.clone());
         let mut engine = Engine::new(config, front, probes, self.board, log_dropped);
         Ok(engine.run(stop.as_fd(), enough))
     }
