@@ -289,7 +289,10 @@ mod tests {
     fn a_lane_that_never_begins_is_stuck_since_its_probe_was_born() {
         let mut supervisor = supervisor();
         tick(&mut supervisor, |_, _| Doing::Nothing, 1);
-        assert!(tick(&mut supervisor, |_, _| Doing::Nothing, 60).is_empty(), "not forked yet: the warden is late");
+        assert!(
+            tick(&mut supervisor, |_, _| Doing::Nothing, 60).is_empty(),
+            "not forked yet: the warden is late"
+        );
         supervisor.reported(&Report::Spawned { slot: 0, pid: 7 }, at(60));
         assert!(tick(&mut supervisor, |_, _| Doing::Nothing, 64).is_empty());
         assert_eq!(tick(&mut supervisor, |_, _| Doing::Nothing, 65).len(), 2);
