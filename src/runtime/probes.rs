@@ -104,8 +104,8 @@ impl Probes {
                 let live = self.supervisor.live() == Some(*slot);
                 if live {
                     log::warn!("the probe in slot {slot} ended by itself ({how}); a new one is forked");
+                    self.settle(*slot);
                 }
-                self.settle(*slot);
             }
         }
         self.supervisor.reported(report, now);
@@ -137,6 +137,7 @@ impl Probes {
                         log::error!("probe in slot {slot}: {error}");
                         self.intake = None;
                         if let Some(order) = self.supervisor.lost(slot, now) {
+                            self.settle(slot);
                             self.send(&order);
                         }
                         return;
@@ -210,7 +211,8 @@ impl Probes {
         }
     }
 
-    /// Keeps the sums of a probe that is gone, once.
+    /// Keeps the sums of a probe that is given up, once: until its end its lanes may still write theirs, and what is
+    /// written then is not added again.
     fn settle(&mut self, slot: usize) {
         for lane in Lane::ALL {
             let beat = self.region.beat(slot, lane);
