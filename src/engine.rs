@@ -36,6 +36,8 @@ const LAG_WINDOW: Duration = Duration::from_secs(60);
 pub enum End {
     /// It was told to.
     Stopped,
+    /// There is enough to show.
+    Enough,
     /// The warden has ended; the service manager must start us again.
     WardenGone,
     /// Nothing to wait on any more: poll failed.
@@ -148,7 +150,7 @@ impl<'a> Engine<'a> {
             }
             if enough(&self.probes, now) {
                 self.tick(clock::now(), tickets);
-                return End::Stopped;
+                return End::Enough;
             }
         }
     }
