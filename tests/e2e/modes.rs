@@ -7,15 +7,17 @@ use std::time::Duration;
 
 use crate::harness::Case;
 use crate::scene::{LATE, LOOK, Scene, Shot, known, pause};
-use crate::support::exporter::Exporter;
+use crate::support::exporter::{Exporter, wait_until_gone};
 use crate::support::page::Page;
 use crate::support::proc_tree::ProcTree;
+use crate::support::process::{Family, Pid, send_signal};
 use crate::support::{now_ns, seconds, wait_for};
 
 pub const CASES: &[Case] = &[
     Case::together("modes::once_prints_a_whole_page", once),
     Case::together("modes::once_prints_what_is_there_when_a_lane_hangs", once_in_a_hang),
     Case::together("modes::textfile_replaces_its_file_at_once", textfile),
+    Case::together("modes::a_stopped_textfile_leaves_the_old_file", stopped_textfile),
     Case::together("modes::check_tells_good_hosts_from_bad", check),
     Case::together("modes::tables_are_printed", tables),
     Case::together("modes::a_port_in_use_is_one_line", port_in_use),
@@ -98,6 +100,25 @@ fn textfile() {
         &run(&["textfile", "--output", nowhere.to_str().expect("a scratch path")]),
         &["no/such.prom"],
     );
+}
+
+/// A page that is not whole must not take the place of one that was.
+fn stopped_textfile() {
+    let dir = tempfile::tempdir().expect("a scratch directory");
+    let file = dir.path().join("stall.prom");
+    std::fs::write(&file, "old 1\n").expect("a scratch file");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_stall_exporter"));
+    command.args(["textfile", "--output", file.to_str().expect("a scratch path")]);
+    let child = command.stderr(std::process::Stdio::piped()).spawn().expect("the binary");
+    let pid = Pid::try_from(child.id()).expect("a pid fits");
+    wait_for(Duration::from_secs(5), "it is at work", || !Family::of(pid).probes.is_empty());
+    let family = Family::of(pid);
+    send_signal(pid, rustix::process::Signal::TERM);
+    let output = child.wait_with_output().expect("our own child");
+    assert_refused(&output, &["stopped by a signal"]);
+    assert_eq!(std::fs::read_to_string(&file).expect("there"), "old 1\n");
+    assert_eq!(std::fs::read_dir(dir.path()).expect("there").count(), 1);
+    wait_until_gone(Duration::from_secs(1), &family);
 }
 
 fn check() {

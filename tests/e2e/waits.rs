@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use crate::harness::Case;
 use crate::scene::{
     INTERVAL, LATE, LOOK, SWEEP, Scene, Shot, assert_nothing_blocked, known, pause, shot, start, vfork,
@@ -293,7 +295,7 @@ fn services() {
     let tasks = |page: &Page, service: &str| page.expect("stall_service_tasks", &[("service", service)]);
     let blocked =
         |page: &Page, service: &str| page.value("stall_service_blocked_seconds", &[("service", service)]);
-    // Members come from another lane at its own pace, and the next walk counts them.
+    // They were shown after the first walk, and their members come at the pace of another lane.
     wait_for(Duration::from_secs_f64(SWEEP + INTERVAL), "the services have their threads", || {
         let page = scene.exporter.scrape();
         (tasks(&page, "forking"), tasks(&page, "v1"), tasks(&page, "v2")) == (3.0, 2.0, 2.0)
@@ -312,8 +314,20 @@ fn services() {
             page.expect("stall_known_wait_tasks", &[("kind", "vfork")]) == 2.0
         },
     );
-    members.iter().for_each(|pid| process::send_signal(*pid, rustix::process::Signal::KILL));
-    wait_for(Duration::from_secs_f64(SWEEP), "the groups are empty", || {
+    // A new probe knows no members until it has read the groups. Not known is not absent.
+    for lost in 1..=4 {
+        let killed = now_ns();
+        scene.exporter.family().probes.iter().for_each(|pid| process::send_signal(*pid, Signal::KILL));
+        while seconds(killed, now_ns()) < 2.5 {
+            let page = scene.exporter.scrape();
+            assert_eq!((tasks(&page, "forking"), tasks(&page, "v1"), tasks(&page, "v2")), (3.0, 2.0, 2.0));
+            pause();
+        }
+        assert_eq!(scene.exporter.scrape().expect("stall_probe_lost_total", &[]), f64::from(lost));
+    }
+    members.iter().for_each(|pid| process::send_signal(*pid, Signal::KILL));
+    // Nobody reaps them, so they stay in /proc, and leave with the next reading of the groups and the walk after it.
+    wait_for(Duration::from_secs_f64(SWEEP + INTERVAL), "the groups are empty", || {
         let page = scene.exporter.scrape();
         tasks(&page, "v1") == 0.0 && tasks(&page, "v2") == 0.0 && blocked(&page, "v2").is_none()
     });
