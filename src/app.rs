@@ -76,7 +76,7 @@ pub fn serve(config: Config) -> Result<(), Error> {
 /// Runs the daemon's own path until every lane has delivered and `wait` is over, and gives the page.
 ///
 /// # Errors
-/// What could not be started, or that the warden has ended.
+/// What could not be started, that the warden has ended, or that a signal came first.
 pub fn page(config: &Config, wait: Duration) -> Result<Vec<u8>, Error> {
     let parts = Parts::start(config)?;
     let board = Arc::clone(&parts.board);
@@ -86,13 +86,17 @@ pub fn page(config: &Config, wait: Duration) -> Result<Vec<u8>, Error> {
         let waited = now.since(began);
         waited >= wait && (probes.all_delivered() || waited >= wait.saturating_add(LANES_LATE))
     };
-    finished(parts.run(config, &|| 0, &stop, &enough)?)?;
+    let end = parts.run(config, &|| 0, &stop, &enough)?;
+    if end == End::Stopped {
+        return Err(Error("stopped by a signal before the page was whole; nothing was written".into()));
+    }
+    finished(end)?;
     Ok(board.newest().text.clone())
 }
 
 fn finished(end: End) -> Result<(), Error> {
     match end {
-        End::Stopped => Ok(()),
+        End::Stopped | End::Enough => Ok(()),
         End::WardenGone => Err(Error(
             "the warden process has ended, so no probe can be replaced; start the service again".into(),
         )),
@@ -137,7 +141,7 @@ impl Parts {
         enough: &dyn Fn(&Probes, Mono) -> bool,
     ) -> Result<End, Error> {
         let front = Front::open(&self.host).map_err(|error| Error(error.to_string()))?;
-        let probes = Probes::new(self.control, self.region, config.probe.clone(), clock::now());
+        let probes = Probes::new(self.control, self.region, config.probe.clone());
         let mut engine = Engine::new(config, front, probes, self.board, log_dropped);
         Ok(engine.run(stop.as_fd(), enough))
     }

@@ -25,6 +25,9 @@ use crate::track::Tracks;
 
 /// A tick at least this often. The load averages change every five seconds; one reading a second misses none.
 const TICK: Duration = Duration::from_secs(1);
+/// Ticks in the time after which a lane is stuck. Fewer than three, and every look at the lanes would seem to come
+/// after a pause of our own, after which nobody is judged.
+const TICKS_TO_STUCK: u32 = 4;
 /// Window of the worst lateness.
 const LAG_WINDOW: Duration = Duration::from_secs(60);
 
@@ -33,6 +36,8 @@ const LAG_WINDOW: Duration = Duration::from_secs(60);
 pub enum End {
     /// It was told to.
     Stopped,
+    /// There is enough to show.
+    Enough,
     /// The warden has ended; the service manager must start us again.
     WardenGone,
     /// Nothing to wait on any more: poll failed.
@@ -80,6 +85,7 @@ pub struct Engine<'a> {
     health: Health,
     log_dropped: &'a dyn Fn() -> u64,
     page_bytes: usize,
+    every: Duration,
     due: Mono,
     lag_since: Mono,
     lag_before: Duration,
@@ -109,6 +115,7 @@ impl<'a> Engine<'a> {
             health: Health::default(),
             log_dropped,
             page_bytes: 0,
+            every: TICK.min(config.probe.stuck_after / TICKS_TO_STUCK),
             due: now,
             lag_since: now,
             lag_before: Duration::ZERO,
@@ -143,7 +150,7 @@ impl<'a> Engine<'a> {
             }
             if enough(&self.probes, now) {
                 self.tick(clock::now(), tickets);
-                return End::Stopped;
+                return End::Enough;
             }
         }
     }
@@ -180,7 +187,7 @@ impl<'a> Engine<'a> {
         self.tracks.load.reading(kernel::load_averages(), runnable, now);
         if now >= self.due {
             self.probes.tick(now);
-            self.due = now.plus(TICK);
+            self.due = now.plus(self.every);
         }
         self.probes.health(now, &mut self.health);
         self.fill_health();

@@ -24,7 +24,7 @@ pub type Members = HashMap<Pid, u64>;
 #[derive(Debug, Default)]
 pub struct Handover {
     wanted: Mutex<Vec<Wanted>>,
-    members: Mutex<Arc<Members>>,
+    members: Mutex<Option<Arc<Members>>>,
 }
 
 impl Handover {
@@ -40,11 +40,11 @@ impl Handover {
 
     /// Cgroups lane: the newest members.
     pub fn set_members(&self, members: Members) {
-        *self.members.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(members);
+        *self.members.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(members));
     }
 
-    /// Tasks lane: the newest members.
-    pub fn members(&self) -> Arc<Members> {
-        Arc::clone(&self.members.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Tasks lane: the newest members; `None` until the groups have been read once.
+    pub fn members(&self) -> Option<Arc<Members>> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -16,6 +16,8 @@ use crate::sample::{Frame, Lane};
 const PIECES_PER_TURN: usize = 8;
 /// A failing lane is logged at most this often.
 const LOG_EVERY: Duration = Duration::from_secs(60);
+/// A ping without an answer is repeated after this: the kernel may have had no memory for the answer.
+const PING_AGAIN: Duration = Duration::from_secs(60);
 
 /// The warden has ended, so no probe can ever be replaced again.
 #[derive(Debug)]
@@ -40,12 +42,14 @@ pub struct Probes {
     intake: Option<(usize, Intake)>,
     ledgers: [Ledger; Lane::ALL.len()],
     pings: u64,
-    pong_at: Mono,
+    pinged_at: Mono,
+    /// Since when the warden owes an answer.
+    unanswered: Option<Mono>,
 }
 
 impl Probes {
     /// No probe yet; the first tick orders one.
-    pub fn new(control: OwnedFd, region: Region, limits: config::Probe, now: Mono) -> Self {
+    pub fn new(control: OwnedFd, region: Region, limits: config::Probe) -> Self {
         let limits = config::Probe { abandoned_max: limits.abandoned_max.min(SLOTS_MAX - 1), ..limits };
         Self {
             control,
@@ -54,7 +58,8 @@ impl Probes {
             intake: None,
             ledgers: [Ledger::default(); Lane::ALL.len()],
             pings: 0,
-            pong_at: now,
+            pinged_at: Mono::default(),
+            unanswered: None,
         }
     }
 
@@ -85,7 +90,7 @@ impl Probes {
 
     fn reported(&mut self, report: &Report, pipe: Option<OwnedFd>, now: Mono) {
         match report {
-            Report::Pong(_) => self.pong_at = now,
+            Report::Pong(_) => self.unanswered = None,
             Report::Spawned { slot, pid } => {
                 log::debug!("probe {pid} runs in slot {slot}");
                 if self.supervisor.live() == Some(*slot) {
@@ -99,8 +104,8 @@ impl Probes {
                 let live = self.supervisor.live() == Some(*slot);
                 if live {
                     log::warn!("the probe in slot {slot} ended by itself ({how}); a new one is forked");
+                    self.settle(*slot);
                 }
-                self.settle(*slot);
             }
         }
         self.supervisor.reported(report, now);
@@ -132,6 +137,7 @@ impl Probes {
                         log::error!("probe in slot {slot}: {error}");
                         self.intake = None;
                         if let Some(order) = self.supervisor.lost(slot, now) {
+                            self.settle(slot);
                             self.send(&order);
                         }
                         return;
@@ -183,8 +189,14 @@ impl Probes {
             }
             self.send(&order);
         }
-        self.pings = self.pings.wrapping_add(1);
-        self.send(&Order::Ping(self.pings));
+        // One at a time: the pings of minutes would fill the socket of a warden that stands still, and then the order
+        // that matters would find no room.
+        if self.unanswered.is_none() || now.since(self.pinged_at) >= PING_AGAIN {
+            self.pings = self.pings.wrapping_add(1);
+            self.pinged_at = now;
+            self.unanswered.get_or_insert(now);
+            self.send(&Order::Ping(self.pings));
+        }
     }
 
     fn tell_stuck(&self, slot: usize, now: Mono) {
@@ -199,7 +211,8 @@ impl Probes {
         }
     }
 
-    /// Keeps the sums of a probe that is gone, once.
+    /// Keeps the sums of a probe that is given up, once: until its end its lanes may still write theirs, and what is
+    /// written then is not added again.
     fn settle(&mut self, slot: usize) {
         for lane in Lane::ALL {
             let beat = self.region.beat(slot, lane);
@@ -212,8 +225,8 @@ impl Probes {
     }
 
     fn send(&self, order: &Order) {
-        // A full socket means that the warden is stopped: it is silent, which is shown, and the supervisor sees for
-        // itself what did not happen. A closed one is noticed at the next receive.
+        // A warden that stands still leaves orders in its socket. They are few: one ping, and a spawn and a kill for
+        // each slot, which fit. A closed socket is noticed at the next receive.
         let _not_now = wire::send(self.control.as_fd(), order, None);
     }
 
@@ -223,7 +236,7 @@ impl Probes {
         health.abandoned_now = u64::try_from(self.supervisor.abandoned()).unwrap_or(u64::MAX);
         health.spawned = self.supervisor.spawned_total;
         health.lost = self.supervisor.lost_total;
-        health.warden_silent = now.since(self.pong_at);
+        health.warden_silent = self.unanswered.map_or(Duration::ZERO, |at| now.since(at));
     }
 
     fn lane_state(&self, lane: Lane, now: Mono) -> LaneState {

@@ -44,8 +44,10 @@ pub struct LaneHealth {
 #[derive(Debug, Clone, Copy)]
 enum Slot {
     Free,
-    /// Ordered, or running.
-    Live,
+    /// Ordered, or running since then.
+    Live {
+        since: Option<Mono>,
+    },
     /// Killed; not yet reaped.
     Abandoned,
 }
@@ -82,7 +84,7 @@ impl Supervisor {
 
     /// The live probe's slot.
     pub fn live(&self) -> Option<usize> {
-        self.slots.iter().position(|slot| matches!(slot, Slot::Live))
+        self.slots.iter().position(|slot| matches!(slot, Slot::Live { .. }))
     }
 
     /// Probes that were killed and have not ended.
@@ -131,6 +133,11 @@ impl Supervisor {
 
     /// The warden said something.
     pub fn reported(&mut self, report: &Report, now: Mono) {
+        if let Report::Spawned { slot, .. } = report
+            && let Some(Slot::Live { since }) = self.slots.get_mut(*slot)
+        {
+            *since = Some(now);
+        }
         let (Report::Ended { slot, .. } | Report::NotSpawned { slot, .. }) = report else { return };
         if self.live() == Some(*slot) {
             self.lost_total = self.lost_total.saturating_add(1);
@@ -153,7 +160,7 @@ impl Supervisor {
         if let Some(slot) = self.live().filter(|_| now >= self.grace_until) {
             let stuck: Vec<(Lane, Stuck)> = Lane::ALL
                 .into_iter()
-                .filter_map(|lane| Some((lane, self.stuck(doing(slot, lane), now)?)))
+                .filter_map(|lane| Some((lane, self.stuck(slot, doing(slot, lane), now)?)))
                 .collect();
             for (lane, stuck) in &stuck {
                 self.note(*lane, *stuck);
@@ -179,8 +186,14 @@ impl Supervisor {
         orders
     }
 
-    fn stuck(&self, doing: Doing, now: Mono) -> Option<Stuck> {
-        let since = doing.silent_since()?;
+    /// A lane that has not begun is silent since its probe was born: the birth itself may hang, in memory or in a
+    /// root that is held open. Before the warden has forked, nobody is late but the warden.
+    fn stuck(&self, slot: usize, doing: Doing, now: Mono) -> Option<Stuck> {
+        let born = || match self.slots.get(slot) {
+            Some(Slot::Live { since }) => *since,
+            _ => None,
+        };
+        let since = doing.silent_since().or_else(born)?;
         (now.since(since) >= self.limits.stuck_after).then(|| Stuck {
             source: doing.source(),
             subject: doing.subject(),
@@ -212,7 +225,7 @@ impl Supervisor {
 
     fn spawn(&mut self) -> Option<Order> {
         let slot = self.slots.iter().position(|slot| matches!(slot, Slot::Free))?;
-        *self.slots.get_mut(slot)? = Slot::Live;
+        *self.slots.get_mut(slot)? = Slot::Live { since: None };
         self.spawned_total = self.spawned_total.saturating_add(1);
         let plan = Lane::ALL.map(|lane| {
             let health = self.lane(lane);
@@ -270,6 +283,21 @@ mod tests {
         assert!(stuck.source.ends_with("wchan"));
         supervisor.delivered(Lane::Detail, at(9));
         assert_eq!(supervisor.lane(Lane::Detail).stuck, None);
+    }
+
+    #[test]
+    fn a_lane_that_never_begins_is_stuck_since_its_probe_was_born() {
+        let mut supervisor = supervisor();
+        tick(&mut supervisor, |_, _| Doing::Nothing, 1);
+        assert!(
+            tick(&mut supervisor, |_, _| Doing::Nothing, 60).is_empty(),
+            "not forked yet: the warden is late"
+        );
+        supervisor.reported(&Report::Spawned { slot: 0, pid: 7 }, at(60));
+        assert!(tick(&mut supervisor, |_, _| Doing::Nothing, 64).is_empty());
+        assert_eq!(tick(&mut supervisor, |_, _| Doing::Nothing, 65).len(), 2);
+        let stuck = supervisor.lane(Lane::Tasks).stuck.unwrap();
+        assert_eq!((stuck.source, stuck.since), ("start", at(60)));
     }
 
     #[test]

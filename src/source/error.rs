@@ -1,5 +1,6 @@
 //! Why a read failed: what, where, and what to do about it, in one line.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::source::paths::RowId;
@@ -27,7 +28,7 @@ pub enum Cause {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceError {
     /// The path, or the table's pattern with the id.
-    pub place: String,
+    pub place: Cow<'static, str>,
     /// Why.
     pub cause: Cause,
 }
@@ -35,16 +36,15 @@ pub struct SourceError {
 impl SourceError {
     /// An error at a path.
     pub const fn new(place: String, cause: Cause) -> Self {
-        Self { place, cause }
+        Self { place: Cow::Owned(place), cause }
     }
 
-    /// An error at a row of the table, for a thread or process (zero: none). The text is made only for causes that
-    /// somebody reads: threads vanish by the thousand.
+    /// An error at a row of the table, for a thread or process (zero: none). The id is written only for causes that
+    /// somebody reads: threads vanish by the thousand, and for them nothing is allocated.
     pub fn at(row: RowId, subject: u32, cause: Cause) -> Self {
         let place = match (&cause, subject) {
-            (Cause::Vanished, _) => String::new(),
-            (_, 0) => row.row().pattern.to_owned(),
-            (_, subject) => format!("{} (task {subject})", row.row().pattern),
+            (Cause::Vanished, _) | (_, 0) => Cow::Borrowed(row.row().pattern),
+            (_, subject) => Cow::Owned(format!("{} (task {subject})", row.row().pattern)),
         };
         Self { place, cause }
     }

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -31,6 +32,13 @@ impl Exporter {
     pub fn start(args: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_stall_exporter"));
         command.args(["--web.listen-address", "127.0.0.1:0"]).args(args);
+        Self::start_command(command)
+    }
+
+    /// [`Exporter::start`] on an address of one's own, as leader of a process group of its own.
+    pub fn start_at(address: SocketAddr, args: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_stall_exporter"));
+        command.args(["--web.listen-address", &address.to_string()]).args(args).process_group(0);
         Self::start_command(command)
     }
 
@@ -103,6 +111,15 @@ impl Exporter {
         wait_until(timeout, &format!("a log line holds {needle:?}"), || {
             self.log.lines().into_iter().find(|line| line.contains(needle))
         })
+    }
+
+    /// Waits for its end without asking for it; panics when it does not come in time. The log is then complete.
+    pub fn wait_for_end(&mut self, timeout: Duration) -> ExitStatus {
+        let child = &mut self.child;
+        let ended = || child.try_wait().expect("our own child");
+        let status = wait_until(timeout, "the exporter ends", ended);
+        wait_for(STOP, "its stderr is closed", || self.log.is_complete());
+        status
     }
 
     /// SIGTERM; panics when it does not end in time.

@@ -1,5 +1,6 @@
 //! Support for tests that run the real binary on a real kernel.
 //!
+//! * [`cgroup`]: control groups made by a test, thawed and removed with it.
 //! * [`exporter`]: the binary, started on a free port, its log collected, ended with the test.
 //! * [`http`]: a raw client, so that no client library smooths over what the server does.
 //! * [`page`]: a strict reader of the exposition; what it accepts, every Prometheus accepts.
@@ -18,6 +19,7 @@
     reason = "tests start programs, read files, sleep, and fail by panic"
 )]
 
+pub mod cgroup;
 pub mod exporter;
 pub mod fault;
 pub mod http;
@@ -26,6 +28,17 @@ pub mod proc_tree;
 pub mod process;
 
 use std::time::{Duration, Instant};
+
+/// Now on `CLOCK_MONOTONIC`, the clock of the faults and of the exporter, in ns.
+pub fn now_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
+}
+
+/// Seconds from `since_ns` to `at_ns`; below zero when the order is the other way round.
+pub fn seconds(since_ns: u64, at_ns: u64) -> f64 {
+    (at_ns as f64 - since_ns as f64) / 1e9
+}
 
 /// Polls until `look` gives something, and returns it; panics with `what` when `timeout` has passed.
 pub fn wait_until<T>(timeout: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {

@@ -33,6 +33,11 @@ use watch::Watch;
 const BURST: Duration = Duration::from_millis(3);
 /// How long it steps back.
 const REST: Duration = Duration::from_millis(6);
+/// How long the first walk waits for the members of control groups: a service is absent when it has no threads, not
+/// when they are not known yet.
+const MEMBERS_LATE: Duration = Duration::from_secs(1);
+/// How often it looks for them meanwhile.
+const MEMBERS_LOOK: Duration = Duration::from_millis(10);
 /// Threads between two looks at the clock.
 const STRIDE: usize = 32;
 
@@ -43,6 +48,7 @@ pub struct TasksLane {
     inspector: Option<Inspector>,
     services: Services,
     budget: Budget,
+    share: f64,
     known: HashMap<Tid, Known>,
     watch: Watch,
     wanted: HashMap<Tid, Wanted>,
@@ -56,6 +62,7 @@ pub struct TasksLane {
     /// CPU of the last walk, what the next one is expected to cost.
     walk_cost: Duration,
     burst_began: Mono,
+    born: Mono,
     own_pid: u32,
 }
 
@@ -75,6 +82,7 @@ impl TasksLane {
             inspector: None,
             services: Services::new(services),
             budget: Budget::new(share, now),
+            share,
             known: HashMap::new(),
             watch: Watch::default(),
             wanted: HashMap::new(),
@@ -84,14 +92,19 @@ impl TasksLane {
             look_due: now,
             walk_cost: Duration::ZERO,
             burst_began: now,
+            born: now,
             own_pid: std::process::id(),
         }
     }
 
     /// Looks at the watched threads and tells front what they do.
     fn look(&mut self, inspector: &Inspector, tools: &mut Tools<'_>) {
+        let cpu = clock::thread_cpu();
         let look = self.watch.look(inspector, &mut self.known, &mut tools.reader);
-        self.look_due = clock::now().plus(self.limits.look_interval);
+        // Looks take half of the budget at most. They are not planned by it, so without this a crowd in D would run up
+        // a debt that the walks have to pay, for hours.
+        let rest = clock::thread_cpu().saturating_sub(cpu).div_f64(self.share / 2.0);
+        self.look_due = clock::now().plus(self.limits.look_interval.max(rest));
         if look.rows.is_empty() && look.ended.is_empty() {
             return;
         }
@@ -126,7 +139,9 @@ impl TasksLane {
 
     /// What this kernel and these privileges allow; asked once.
     fn inspector(&mut self, tools: &mut Tools<'_>) -> Inspector {
-        self.services.set_members(self.handover.members());
+        if let Some(members) = self.handover.members() {
+            self.services.set_members(members);
+        }
         let asked = self.inspector.take().unwrap_or_else(|| {
             // kthreadd sleeps in a function of its own name; without the privilege its wait channel reads `0`.
             let kthreadd = Place::Thread { pid: 2, tid: 2, file: ThreadFile::Wchan };
@@ -137,6 +152,10 @@ impl TasksLane {
             }
         });
         Inspector { services: self.services.clone(), ..asked }
+    }
+
+    fn lacks_members(&self) -> bool {
+        self.services.need_members() && self.handover.members().is_none()
     }
 
     /// When the next walk begins: a tenth before the interval is over, so that the promise "seen within one
@@ -152,6 +171,9 @@ impl TasksLane {
 impl Work for TasksLane {
     fn turn(&mut self, tools: &mut Tools<'_>) -> Mono {
         let (began, cpu) = (clock::now(), clock::thread_cpu());
+        if self.number == 0 && self.lacks_members() && began.since(self.born) < MEMBERS_LATE {
+            return began.plus(MEMBERS_LOOK);
+        }
         self.burst_began = began;
         let inspector = self.inspector(tools);
         let walked = began >= self.walk_due;
@@ -169,7 +191,7 @@ impl Work for TasksLane {
         if walked {
             self.walk_cost = spent;
             self.plan(began);
-            self.look_due = clock::now().plus(self.limits.look_interval);
+            self.look_due = self.look_due.max(clock::now().plus(self.limits.look_interval));
         }
         self.walk_due.min(self.look_due)
     }

@@ -13,6 +13,7 @@ pub const INIT: u64 = 1;
 #[derive(Debug, Clone)]
 pub struct Services {
     by_comm: Vec<(u64, regex::bytes::Regex)>,
+    any_by_cgroup: bool,
     members: Arc<Members>,
 }
 
@@ -23,7 +24,13 @@ impl Services {
             Selector::Comm(pattern) => Some((bit(index), pattern.clone())),
             Selector::Cgroup(_) => None,
         });
-        Self { by_comm: by_comm.collect(), members: Arc::default() }
+        let any_by_cgroup = services.iter().any(|service| matches!(service.selector, Selector::Cgroup(_)));
+        Self { by_comm: by_comm.collect(), any_by_cgroup, members: Arc::default() }
+    }
+
+    /// Some service is selected by control group.
+    pub const fn need_members(&self) -> bool {
+        self.any_by_cgroup
     }
 
     /// Takes the newest members of control groups.

@@ -37,7 +37,10 @@ impl TasksLane {
         let mut visited = 0_usize;
         for pid in pids {
             let lone_root = match self.threads(pid, &mut tids, tools) {
-                Ok(lone_root) => lone_root,
+                Ok((lone_root, left_out)) => {
+                    sweep.missed.over_threads = sweep.missed.over_threads.saturating_add(left_out);
+                    lone_root
+                }
                 Err(error) => {
                     miss(&error, &mut sweep);
                     continue;
@@ -65,15 +68,20 @@ impl TasksLane {
     }
 
     /// Fills `tids` with the threads of a process. A process of one thread, which most are, is not listed: the link
-    /// count of its task directory tells. Returns whether it is a lone thread of root.
-    fn threads(&self, pid: Pid, tids: &mut Vec<Tid>, tools: &mut Tools<'_>) -> Result<bool, SourceError> {
+    /// count of its task directory tells. Returns whether it is a lone thread of root, and how many threads past the
+    /// limit were not listed.
+    fn threads(
+        &self,
+        pid: Pid,
+        tids: &mut Vec<Tid>,
+        tools: &mut Tools<'_>,
+    ) -> Result<(bool, u64), SourceError> {
         let group = tools.reader.group(pid)?;
         if group.threads == 1 {
             tids.push(pid);
-            return Ok(group.uid == 0);
+            return Ok((group.uid == 0, 0));
         }
-        tools.reader.list(&Place::Threads { pid }, self.limits.threads_max, tids)?;
-        Ok(false)
+        Ok((false, tools.reader.list(&Place::Threads { pid }, self.limits.threads_max, tids)?))
     }
 
     fn visit(
