@@ -2,4 +2,5 @@
 
 pub mod bounded;
 pub mod clock;
+pub mod ids;
 pub mod units;

@@ -85,7 +85,7 @@ fn kernel(report: &mut Report) {
 fn sources(reader: &mut Reader<'_>, report: &mut Report) {
     let init = |file| Place::Thread { pid: 1, tid: 1, file };
     must(reader.read(&Place::LoadAvg).map(|_| ()), "load averages", report);
-    must(reader.list(&Place::Processes, usize::MAX, &mut Vec::new()).map(|_| ()), "process list", report);
+    must(reader.list_processes(usize::MAX, &mut Vec::new()).map(|_| ()), "process list", report);
     must(reader.read(&init(ThreadFile::Status)).map(|_| ()), "state letters", report);
     match Marks::of_this_kernel(reader) {
         Marks::Slices => report.add(Verdict::Ok, "progress", "time slices of schedstat"),

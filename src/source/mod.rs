@@ -14,7 +14,7 @@ pub mod place;
 pub mod task;
 
 use std::ffi::CStr;
-use std::io::Write as _;
+use std::fmt::{self, Write as _};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -24,7 +24,7 @@ use rustix::io::{Errno, pread};
 use crate::config::Roots;
 use error::{Cause, SourceError};
 use paths::{Class, Reader as Side, RowId};
-use place::{Place, Tree};
+use place::{Base, Place, ThreadFile, Tree};
 
 /// Most bytes of one file that are looked at. `status` is about 1.5 KiB, `sched` about 2 KiB.
 const TEXT_MAX: usize = 64 * 1024;
@@ -74,6 +74,13 @@ pub struct Kept {
     fd: OwnedFd,
     row: RowId,
     subject: u32,
+}
+
+/// An open task directory: its threads are listed from it and opened below it, without a walk from the root.
+#[derive(Debug)]
+pub struct TaskDir {
+    fd: OwnedFd,
+    pid: u32,
 }
 
 /// What `statx` of `/proc/PID/task` tells (proc_task_getattr, fs/proc/base.c).
@@ -126,6 +133,25 @@ impl<'a> Reader<'a> {
         self.again(&kept)
     }
 
+    /// Reads once a file of a thread whose task directory is open.
+    ///
+    /// # Errors
+    /// What the kernel answered, or that the text did not fit.
+    pub fn read_below(&mut self, dir: &TaskDir, tid: u32, file: ThreadFile) -> Result<&[u8], SourceError> {
+        let place = Place::Thread { pid: dir.pid, tid, file };
+        let fd = self.open_at(dir.fd.as_fd(), Base::Tasks, &place, OFlags::RDONLY)?;
+        self.again(&Kept { fd, row: place.row(), subject: tid })
+    }
+
+    /// Opens the task directory of a process.
+    ///
+    /// # Errors
+    /// What the kernel answered.
+    pub fn tasks(&mut self, pid: u32) -> Result<TaskDir, SourceError> {
+        let fd = self.open(&Place::Threads { pid }, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        Ok(TaskDir { fd, pid })
+    }
+
     /// Opens a place to read it again and again.
     ///
     /// # Errors
@@ -172,16 +198,38 @@ impl<'a> Reader<'a> {
         self.text.get(..length).ok_or_else(|| fail(Cause::TooLong(length)))
     }
 
-    /// Lists the numeric names of a directory (processes, threads) into `ids`, at most `most` of them.
-    /// Returns how many were left out.
+    /// Lists the processes into `ids`, at most `most` of them. Returns how many were left out.
     ///
     /// # Errors
     /// What the kernel answered. `ids` then holds what was listed before.
-    pub fn list(&mut self, place: &Place<'_>, most: usize, ids: &mut Vec<u32>) -> Result<u64, SourceError> {
+    pub fn list_processes(&mut self, most: usize, ids: &mut Vec<u32>) -> Result<u64, SourceError> {
+        let fd = self.open(&Place::Processes, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        self.list(fd.as_fd(), &Place::Processes, most, ids)
+    }
+
+    /// Lists the threads of a process into `ids`, as [`Self::list_processes`] does.
+    ///
+    /// # Errors
+    /// What the kernel answered. `ids` then holds what was listed before.
+    pub fn list_threads(
+        &mut self,
+        dir: &TaskDir,
+        most: usize,
+        ids: &mut Vec<u32>,
+    ) -> Result<u64, SourceError> {
+        self.list(dir.fd.as_fd(), &Place::Threads { pid: dir.pid }, most, ids)
+    }
+
+    fn list(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        place: &Place<'_>,
+        most: usize,
+        ids: &mut Vec<u32>,
+    ) -> Result<u64, SourceError> {
         ids.clear();
-        let fd = self.open(place, OFlags::RDONLY | OFlags::DIRECTORY)?;
         let mut left_out = 0;
-        let mut entries = RawDir::new(&fd, &mut self.entries);
+        let mut entries = RawDir::new(fd, &mut self.entries);
         loop {
             if entries.is_buffer_empty() {
                 self.stamp.enter(place.row(), place.subject());
@@ -210,7 +258,7 @@ impl<'a> Reader<'a> {
     #[allow(clippy::useless_conversion, reason = "st_nlink is narrower on other architectures")]
     pub fn group(&mut self, pid: u32) -> Result<Group, SourceError> {
         let place = Place::Threads { pid };
-        let path = path(&place, &mut self.path)?;
+        let path = path(&place, Base::Root, &mut self.path)?;
         self.stamp.enter(place.row(), pid);
         let stat = statat(&self.host.proc, path, AtFlags::empty())
             .map_err(|errno| SourceError::at(place.row(), pid, Cause::from(errno)))?;
@@ -219,25 +267,53 @@ impl<'a> Reader<'a> {
     }
 
     fn open(&mut self, place: &Place<'_>, flags: OFlags) -> Result<OwnedFd, SourceError> {
+        let host = self.host;
+        let Some(root) = host.root(place.tree()) else {
+            return Err(SourceError::at(place.row(), place.subject(), Cause::NoTree));
+        };
+        self.open_at(root, Base::Root, place, flags)
+    }
+
+    fn open_at(
+        &mut self,
+        dir: BorrowedFd<'_>,
+        base: Base,
+        place: &Place<'_>,
+        flags: OFlags,
+    ) -> Result<OwnedFd, SourceError> {
         let fail = |cause| SourceError::at(place.row(), place.subject(), cause);
         let row = place.row().row();
         let ours = self.side == Side::Probe || (row.reader == Side::Front && row.class == Class::Safe);
         if !ours {
             return Err(fail(Cause::Refused));
         }
-        let root = self.host.root(place.tree()).ok_or_else(|| fail(Cause::NoTree))?;
-        let path = path(place, &mut self.path)?;
+        let path = path(place, base, &mut self.path)?;
         self.stamp.enter(place.row(), place.subject());
-        openat(root, path, flags | OFlags::CLOEXEC, Mode::empty()).map_err(|errno| fail(Cause::from(errno)))
+        openat(dir, path, flags | OFlags::CLOEXEC, Mode::empty()).map_err(|errno| fail(Cause::from(errno)))
     }
 }
 
 /// Writes the path and its terminator into the reader's buffer.
-fn path<'b>(place: &Place<'_>, buffer: &'b mut [u8; PATH_MAX]) -> Result<&'b CStr, SourceError> {
+fn path<'b>(place: &Place<'_>, base: Base, buffer: &'b mut [u8; PATH_MAX]) -> Result<&'b CStr, SourceError> {
     let fail = || SourceError::at(place.row(), place.subject(), Cause::TooLong(PATH_MAX));
-    let mut rest = buffer.as_mut_slice();
-    write!(rest, "{place}\0").map_err(|_full| fail())?;
+    let mut rest = PathBuffer { rest: buffer.as_mut_slice() };
+    place.write(base, &mut rest).and_then(|()| rest.write_char('\0')).map_err(|_full| fail())?;
     CStr::from_bytes_until_nul(buffer.as_slice()).map_err(|_none| fail())
+}
+
+/// Takes text until it is full.
+struct PathBuffer<'b> {
+    rest: &'b mut [u8],
+}
+
+impl fmt::Write for PathBuffer<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let (place, rest) =
+            std::mem::take(&mut self.rest).split_at_mut_checked(text.len()).ok_or(fmt::Error)?;
+        place.copy_from_slice(text.as_bytes());
+        self.rest = rest;
+        Ok(())
+    }
 }
 
 impl From<Errno> for Cause {
@@ -300,9 +376,9 @@ mod tests {
         let (host, stamp) = (host(), Last::default());
         let mut reader = Reader::for_probe(&host, &stamp);
         let mut ids = Vec::new();
-        assert_eq!(reader.list(&Place::Processes, 100_000, &mut ids).unwrap(), 0);
+        assert_eq!(reader.list_processes(100_000, &mut ids).unwrap(), 0);
         assert!(ids.contains(&1) && ids.contains(&std::process::id()));
-        let left_out = reader.list(&Place::Processes, 3, &mut ids).unwrap();
+        let left_out = reader.list_processes(3, &mut ids).unwrap();
         assert_eq!(ids.len(), 3);
         assert!(left_out > 0);
     }
@@ -313,7 +389,8 @@ mod tests {
         let mut reader = Reader::for_probe(&host, &stamp);
         let pid = std::process::id();
         let mut ids = Vec::new();
-        reader.list(&Place::Threads { pid }, 1000, &mut ids).unwrap();
+        let dir = reader.tasks(pid).unwrap();
+        reader.list_threads(&dir, 1000, &mut ids).unwrap();
         let group = reader.group(pid).unwrap();
         assert_eq!(group.uid, rustix::process::geteuid().as_raw());
         assert!(group.threads >= 1);

@@ -145,20 +145,66 @@ impl Place<'_> {
     }
 }
 
+impl Place<'_> {
+    /// Writes the path relative to its tree's root, or, below an open task directory, relative to that. Written piece
+    /// by piece: a walk makes tens of thousands of these, and the formatting machinery costs as much as a short read.
+    pub(super) fn write(&self, base: Base, out: &mut impl fmt::Write) -> fmt::Result {
+        match self {
+            Self::LoadAvg => out.write_str("loadavg"),
+            Self::Processes => out.write_char('.'),
+            Self::Threads { pid } => {
+                number(*pid, out)?;
+                out.write_str("/task")
+            }
+            Self::Thread { pid, tid, file } => {
+                match base {
+                    Base::Tasks => number(*tid, out)?,
+                    Base::Root if pid == tid && *file != ThreadFile::Stat => number(*pid, out)?,
+                    Base::Root => {
+                        number(*pid, out)?;
+                        out.write_str("/task/")?;
+                        number(*tid, out)?;
+                    }
+                }
+                out.write_char('/')?;
+                out.write_str(file.name())
+            }
+            Self::OwnCgroup => out.write_str("self/cgroup"),
+            Self::Cgroup { group, file } => {
+                out.write_str(group)?;
+                out.write_char('/')?;
+                out.write_str(file.name())
+            }
+        }
+    }
+}
+
+/// What a path is relative to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Base {
+    /// The root of its tree.
+    Root,
+    /// The task directory of its process.
+    Tasks,
+}
+
+fn number(value: u32, out: &mut impl fmt::Write) -> fmt::Result {
+    let mut divisor = 1_000_000_000;
+    while divisor > 1 && value < divisor {
+        divisor /= 10;
+    }
+    while divisor > 0 {
+        let digit = u8::try_from(value / divisor % 10).unwrap_or_default();
+        out.write_char(char::from(b'0'.saturating_add(digit)))?;
+        divisor /= 10;
+    }
+    Ok(())
+}
+
 /// The path relative to its tree's root.
 impl fmt::Display for Place<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::LoadAvg => out.write_str("loadavg"),
-            Self::Processes => out.write_str("."),
-            Self::Threads { pid } => write!(out, "{pid}/task"),
-            Self::Thread { pid, tid, file } if pid == tid && *file != ThreadFile::Stat => {
-                write!(out, "{pid}/{}", file.name())
-            }
-            Self::Thread { pid, tid, file } => write!(out, "{pid}/task/{tid}/{}", file.name()),
-            Self::OwnCgroup => out.write_str("self/cgroup"),
-            Self::Cgroup { group, file } => write!(out, "{group}/{}", file.name()),
-        }
+        self.write(Base::Root, out)
     }
 }
 
@@ -209,5 +255,21 @@ mod tests {
         assert_eq!(place(ThreadFile::Schedstat), "7/schedstat");
         assert_eq!(place(ThreadFile::Stat), "7/task/7/stat");
         assert_eq!(Place::Thread { pid: 7, tid: 8, file: ThreadFile::Status }.to_string(), "7/task/8/status");
+    }
+
+    #[test]
+    fn numbers_of_any_size_are_written() {
+        for value in [0, 7, 10, 99, 100, 4_194_304, 1_000_000_000, u32::MAX] {
+            let mut text = String::new();
+            number(value, &mut text).unwrap();
+            assert_eq!(text, value.to_string());
+        }
+    }
+
+    #[test]
+    fn below_a_task_directory_a_thread_is_its_id() {
+        let mut text = String::new();
+        Place::Thread { pid: 7, tid: 9, file: ThreadFile::Schedstat }.write(Base::Tasks, &mut text).unwrap();
+        assert_eq!(text, "9/schedstat");
     }
 }

@@ -11,7 +11,7 @@ use crate::lane::tasks::services::Services;
 use crate::sample::{Hint, Mark, Row};
 use crate::source::error::{Cause, SourceError};
 use crate::source::place::{Place, ThreadFile};
-use crate::source::{Kept, Reader, task};
+use crate::source::{Kept, Reader, TaskDir, task};
 
 /// Kernel functions in which a kworker waits for work.
 const KWORKER_IDLE: [&str; 2] = ["worker_thread", "rescuer_thread"];
@@ -33,7 +33,10 @@ pub struct Known {
     pub services: u64,
     /// Its row was in a frame, for this mark.
     pub tracked: bool,
-    /// The name, for kworkers only: their `status` takes a global mutex, so they are told apart once.
+    /// Of leaders: it was the only thread of its process after this mark was read. Threads are made by threads that
+    /// run, so it is alone for as long as the mark stands.
+    pub lone: bool,
+    /// The name, for kworkers only: their `status` takes a global mutex, so they are told apart first.
     pub kworker: Option<Box<str>>,
 }
 
@@ -64,8 +67,19 @@ pub struct Thread<'k> {
     pub tid: Tid,
     /// The only thread of a process of root: may be a kworker.
     pub lone_root: bool,
-    /// Kept descriptors.
-    pub kept: Option<&'k KeptFiles>,
+    /// Where its files are.
+    pub files: Files<'k>,
+}
+
+/// Where a thread's files are.
+#[derive(Debug, Clone, Copy)]
+pub enum Files<'k> {
+    /// By their paths.
+    Paths,
+    /// Below the open task directory of the process.
+    Below(&'k TaskDir),
+    /// Open already.
+    Kept(&'k KeptFiles),
 }
 
 /// Descriptors kept open on a watched thread.
@@ -84,11 +98,12 @@ impl Thread<'_> {
         marks: Marks,
         reader: &'r mut Reader<'_>,
     ) -> Result<&'r [u8], SourceError> {
-        match self.kept {
-            Some(kept) if file == marks.file() => reader.again(&kept.mark),
-            Some(KeptFiles { status: Some(status), .. }) if file == ThreadFile::Status => {
+        match self.files {
+            Files::Kept(kept) if file == marks.file() => reader.again(&kept.mark),
+            Files::Kept(KeptFiles { status: Some(status), .. }) if file == ThreadFile::Status => {
                 reader.again(status)
             }
+            Files::Below(dir) => reader.read_below(dir, self.tid, file),
             _ => reader.read(&Place::Thread { pid: self.pid, tid: self.tid, file }),
         }
     }
@@ -100,6 +115,15 @@ impl Thread<'_> {
 }
 
 /// The outcome of a look.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It sleeps as it slept; what is known of it stands.
+    Unmoved,
+    /// It was looked at closely.
+    Seen(Seen),
+}
+
+/// What a close look found.
 #[derive(Debug)]
 pub struct Seen {
     /// To be remembered.
@@ -148,17 +172,21 @@ impl Inspector {
         before: Option<&Known>,
         letter: bool,
         reader: &mut Reader<'_>,
-    ) -> Result<Seen, SourceError> {
+    ) -> Result<Outcome, SourceError> {
         let text = thread.read(self.marks.file(), self.marks, reader)?;
         let mark = self.marks.parse(text).ok_or_else(|| thread.malformed(self.marks.file()))?;
-        let at = clock::now();
-        let before = before.filter(|known| known.pid == thread.pid);
+        // A mark never goes back: smaller numbers under the same id are another thread's.
+        let before = before.filter(|known| known.pid == thread.pid && known.mark.slices <= mark.slices);
         let unmoved = before.filter(|known| known.mark == mark);
-        if let Some(known) = unmoved.filter(|known| known.settled() && !letter) {
-            return Ok(Seen { known: known.clone(), at, comm: String::new() });
+        if unmoved.is_some_and(|known| known.settled() && !letter) {
+            return Ok(Outcome::Unmoved);
         }
+        let at = clock::now();
         let kworker = match before {
-            Some(known) => known.kworker.clone(),
+            Some(Known { kworker: None, .. }) => None,
+            Some(known) if unmoved.is_some() => known.kworker.clone(),
+            // A kworker that has run may have made place for somebody else.
+            Some(_) => self.kworker(thread, reader),
             None if thread.lone_root => self.kworker(thread, reader),
             None => None,
         };
@@ -170,6 +198,7 @@ impl Inspector {
             seen: before.map_or(0, |known| known.seen),
             services: before.map_or(0, |known| known.services),
             tracked: unmoved.is_some_and(|known| known.tracked),
+            lone: unmoved.is_some_and(|known| known.lone),
             kworker,
         };
         let mut seen = match &fresh.kworker {
@@ -182,7 +211,7 @@ impl Inspector {
         if self.frozen_in_place(thread, unmoved, &seen.known, reader) {
             seen.known.hint = Hint::FrozenInPlace;
         }
-        Ok(seen)
+        Ok(Outcome::Seen(seen))
     }
 
     /// Name, letter and services from `status`.

@@ -7,6 +7,7 @@
 
 pub mod inspect;
 pub mod marks;
+mod refresh;
 pub mod services;
 mod walk;
 mod watch;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::clock::{self, Mono};
+use crate::base::ids::ByTid;
 use crate::base::units::Tid;
 use crate::config;
 use crate::lane::budget::Budget;
@@ -26,6 +28,7 @@ use crate::source::place::{Place, ThreadFile};
 use crate::source::task;
 use inspect::{Inspector, Known};
 use marks::Marks;
+use refresh::Refresh;
 use services::Services;
 use watch::Watch;
 
@@ -49,13 +52,13 @@ pub struct TasksLane {
     services: Services,
     budget: Budget,
     share: f64,
-    known: HashMap<Tid, Known>,
+    known: ByTid<Known>,
     watch: Watch,
     wanted: HashMap<Tid, Wanted>,
     /// Number of the current walk.
     number: u32,
-    /// Read every letter in the next walk.
-    refresh: bool,
+    /// When every letter is read again because the host runs more than the walk explains.
+    refresh: Refresh,
     walk_due: Mono,
     look_due: Mono,
     interval: Duration,
@@ -83,11 +86,11 @@ impl TasksLane {
             services: Services::new(services),
             budget: Budget::new(share, now),
             share,
-            known: HashMap::new(),
+            known: ByTid::default(),
             watch: Watch::default(),
             wanted: HashMap::new(),
             number: 0,
-            refresh: true,
+            refresh: Refresh::default(),
             walk_due: now,
             look_due: now,
             walk_cost: Duration::ZERO,

@@ -4,7 +4,7 @@
 use crate::base::clock;
 use crate::base::units::{Pid, State, Tid};
 use crate::lane::Tools;
-use crate::lane::tasks::inspect::{Inspector, Thread};
+use crate::lane::tasks::inspect::{Files, Inspector, Outcome, Seen, Thread};
 use crate::lane::tasks::marks::Marks;
 use crate::lane::tasks::{STRIDE, TasksLane};
 use crate::sample::{Hint, Row, Sweep};
@@ -31,34 +31,15 @@ impl TasksLane {
         self.number = self.number.wrapping_add(1);
         let running_before = running(tools);
         let mut pids = Vec::new();
-        let most = self.limits.threads_max;
-        sweep.missed.over_threads = tools.reader.list(&Place::Processes, most, &mut pids)?;
-        let mut tids = Vec::new();
-        let mut visited = 0_usize;
+        sweep.missed.over_threads = tools.reader.list_processes(self.limits.threads_max, &mut pids)?;
+        let mut pass = Pass { inspector, sweep, rounds: self.rounds(), visited: 0, tids: Vec::new() };
         for pid in pids {
-            let lone_root = match self.threads(pid, &mut tids, tools) {
-                Ok((lone_root, left_out)) => {
-                    sweep.missed.over_threads = sweep.missed.over_threads.saturating_add(left_out);
-                    lone_root
-                }
-                Err(error) => {
-                    miss(&error, &mut sweep);
-                    continue;
-                }
-            };
-            sweep.processes = sweep.processes.saturating_add(1);
-            for tid in tids.drain(..) {
-                visited = visited.saturating_add(1);
-                if visited > most {
-                    sweep.missed.over_threads = sweep.missed.over_threads.saturating_add(1);
-                    continue;
-                }
-                self.visit(&Thread { pid, tid, lone_root, kept: None }, inspector, tools, &mut sweep);
-                if visited.is_multiple_of(STRIDE) {
-                    self.breathe(inspector, tools);
-                }
+            match self.process(pid, &mut pass, tools) {
+                Ok(()) => pass.sweep.processes = pass.sweep.processes.saturating_add(1),
+                Err(error) => miss(&error, &mut pass.sweep),
             }
         }
+        let mut sweep = pass.sweep;
         sweep.end = clock::now();
         let number = self.number;
         self.known.retain(|_, known| known.seen == number);
@@ -67,62 +48,109 @@ impl TasksLane {
         Ok(sweep)
     }
 
-    /// Fills `tids` with the threads of a process. A process of one thread, which most are, is not listed: the link
-    /// count of its task directory tells. Returns whether it is a lone thread of root, and how many threads past the
-    /// limit were not listed.
-    fn threads(
-        &self,
-        pid: Pid,
-        tids: &mut Vec<Tid>,
-        tools: &mut Tools<'_>,
-    ) -> Result<(bool, u64), SourceError> {
+    /// The threads of one process. A leader that was alone and has not run since is still alone; otherwise the link
+    /// count of the task directory tells, and only a process of several threads is listed.
+    fn process(&mut self, pid: Pid, pass: &mut Pass<'_>, tools: &mut Tools<'_>) -> Result<(), SourceError> {
+        let mut leader = Thread { pid, tid: pid, lone_root: false, files: Files::Paths };
+        let visited = self.known.contains_key(&pid);
+        if visited {
+            let moved = match self.visit(&leader, 0, pass, tools) {
+                Ok(moved) => moved,
+                Err(error) if error.vanished() => return Err(error),
+                // It may have threads that can be read.
+                Err(error) => {
+                    miss(&error, &mut pass.sweep);
+                    true
+                }
+            };
+            if !moved && self.known.get(&pid).is_some_and(|known| known.lone) {
+                return Ok(());
+            }
+        }
         let group = tools.reader.group(pid)?;
         if group.threads == 1 {
-            tids.push(pid);
-            return Ok((group.uid == 0, 0));
+            leader.lone_root = group.uid == 0;
+            // Alone after its mark was read. Of a thread met now, the mark is read after; it is asked again next time.
+            if let Some(known) = self.known.get_mut(&pid).filter(|_| visited) {
+                known.lone = true;
+            }
+            if !visited {
+                self.visit(&leader, 0, pass, tools)?;
+            }
+            return Ok(());
         }
-        Ok((false, tools.reader.list(&Place::Threads { pid }, self.limits.threads_max, tids)?))
+        let dir = tools.reader.tasks(pid)?;
+        let mut tids = std::mem::take(&mut pass.tids);
+        let listed = tools.reader.list_threads(&dir, self.limits.threads_max, &mut tids);
+        if let Some(known) = self.known.get_mut(&pid) {
+            known.lone = false;
+        }
+        // The leader first: the services of the others are its own.
+        if !visited {
+            let _gone_or_counted =
+                self.visit(&leader, 0, pass, tools).map_err(|error| miss(&error, &mut pass.sweep));
+        }
+        let services = self.known.get(&pid).map_or(0, |leader| leader.services);
+        for tid in tids.iter().copied().filter(|tid| *tid != pid) {
+            let thread = Thread { pid, tid, lone_root: false, files: Files::Below(&dir) };
+            let _gone_or_counted =
+                self.visit(&thread, services, pass, tools).map_err(|error| miss(&error, &mut pass.sweep));
+        }
+        pass.tids = tids;
+        pass.sweep.missed.over_threads = pass.sweep.missed.over_threads.saturating_add(listed?);
+        Ok(())
     }
 
+    /// One thread. Returns whether it has moved since the last walk, or is new.
     fn visit(
         &mut self,
         thread: &Thread<'_>,
-        inspector: &Inspector,
+        services: u64,
+        pass: &mut Pass<'_>,
         tools: &mut Tools<'_>,
-        sweep: &mut Sweep,
-    ) {
-        let rounds = self.rounds();
-        let turn = self.number.wrapping_add(thread.tid).is_multiple_of(rounds);
+    ) -> Result<bool, SourceError> {
+        pass.visited = pass.visited.saturating_add(1);
+        if pass.visited > self.limits.threads_max {
+            pass.sweep.missed.over_threads = pass.sweep.missed.over_threads.saturating_add(1);
+            return Ok(false);
+        }
+        if pass.visited.is_multiple_of(STRIDE) {
+            self.breathe(pass.inspector, tools);
+        }
+        let letter = self.refresh.due() || self.number.wrapping_add(thread.tid).is_multiple_of(pass.rounds);
         let before = self.known.get(&thread.tid);
-        let mut seen = match inspector.look(thread, before, turn || self.refresh, &mut tools.reader) {
-            Ok(seen) => seen,
+        match pass.inspector.look(thread, before, letter, &mut tools.reader) {
+            Ok(Outcome::Unmoved) => {
+                if let Some(known) = self.known.get_mut(&thread.tid) {
+                    known.seen = self.number;
+                    let services = services | known.services | self.services.by_cgroup(thread.pid);
+                    pass.count(known.state, services);
+                }
+                Ok(false)
+            }
+            Ok(Outcome::Seen(seen)) => Ok(self.saw(thread, seen, services, pass)),
             Err(error) => {
-                miss(&error, sweep);
                 // It is there and could not be read: what is known of it stays.
                 if let Some(known) = self.known.get_mut(&thread.tid).filter(|_| !error.vanished()) {
                     known.seen = self.number;
-                    sweep.unread.extend(known.tracked.then_some(thread.tid));
+                    pass.sweep.unread.extend(known.tracked.then_some(thread.tid));
                 }
-                return;
+                Err(error)
             }
-        };
-        seen.known.seen = self.number;
-        let place = State::ALL.iter().position(|state| *state == seen.known.state).unwrap_or_default();
-        if let Some(count) = sweep.states.get_mut(place) {
-            *count = count.saturating_add(1);
         }
-        let services = self.services_of(thread.pid, &seen);
-        count_services(services, &mut sweep.services);
-        if seen.known.matters() && thread.pid != self.own_pid {
-            sweep.rows.push(seen.row(thread.tid, services));
-        }
-        self.known.insert(thread.tid, seen.known);
     }
 
-    /// A thread belongs to the services of its process: by the leader's comm, and by control group.
-    fn services_of(&self, pid: Pid, seen: &super::inspect::Seen) -> u64 {
-        let leader = self.known.get(&pid).map_or(0, |leader| leader.services);
-        leader | seen.known.services | self.services.by_cgroup(pid)
+    /// Takes a close look into the walk's counts and rows. A thread belongs to the services of its process: by the
+    /// leader's comm, and by control group.
+    fn saw(&mut self, thread: &Thread<'_>, mut seen: Seen, services: u64, pass: &mut Pass<'_>) -> bool {
+        seen.known.seen = self.number;
+        let services = services | seen.known.services | self.services.by_cgroup(thread.pid);
+        pass.count(seen.known.state, services);
+        if seen.known.matters() && thread.pid != self.own_pid {
+            pass.sweep.rows.push(seen.row(thread.tid, services));
+        }
+        let mark = seen.known.mark;
+        self.known.insert(thread.tid, seen.known).is_none_or(|before| before.mark != mark)
     }
 
     /// Bounds the rows, remembers which were given, and decides what is watched and asked for.
@@ -148,17 +176,20 @@ impl TasksLane {
         }
         sweep.missed.over_watched = self.watch.choose(&sweep.rows, &unmoved, marks, &mut tools.reader);
         self.wanted.clear();
-        self.handover.want(Vec::new());
         self.want(&sweep.rows);
-        // Runnable threads that no row explains are sleepers that were woken and did not run: read every letter. Our
-        // own thread is one of the running ones, and one more may have come and gone.
+        if self.wanted.is_empty() {
+            self.handover.want(Vec::new());
+        }
+        // Our own thread is one of the running ones, and one more may have come and gone.
         let explained = sweep.states.first().copied().unwrap_or_default().saturating_add(1);
-        self.refresh = !self.refresh && running > explained;
+        self.refresh.after(running, explained);
     }
 
     /// In how many walks every letter is read once.
     fn rounds(&self) -> u32 {
-        let walks = self.limits.letter_age_max.as_millis() / self.interval.as_millis().max(1);
+        // By the configured interval: when the budget stretches the walks, the letters age with them. Reading more of
+        // them would make the walks dearer still.
+        let walks = self.limits.letter_age_max.as_millis() / self.limits.interval.as_millis().max(1);
         u32::try_from(walks).unwrap_or(u32::MAX).max(1)
     }
 }
@@ -176,15 +207,31 @@ fn miss(error: &SourceError, sweep: &mut Sweep) {
     *count = count.saturating_add(1);
 }
 
-fn count_services(mut bits: u64, counts: &mut Vec<u32>) {
-    while bits != 0 {
-        let service = usize::try_from(bits.trailing_zeros()).unwrap_or_default();
-        if counts.len() <= service {
-            counts.resize(service.saturating_add(1), 0);
-        }
-        if let Some(count) = counts.get_mut(service) {
+/// One walk in progress.
+struct Pass<'i> {
+    inspector: &'i Inspector,
+    sweep: Sweep,
+    rounds: u32,
+    visited: usize,
+    /// Threads of the process at hand; kept for its memory.
+    tids: Vec<Tid>,
+}
+
+impl Pass<'_> {
+    fn count(&mut self, state: State, mut services: u64) {
+        let place = State::ALL.iter().position(|known| *known == state).unwrap_or_default();
+        if let Some(count) = self.sweep.states.get_mut(place) {
             *count = count.saturating_add(1);
         }
-        bits &= bits.wrapping_sub(1);
+        while services != 0 {
+            let service = usize::try_from(services.trailing_zeros()).unwrap_or_default();
+            if self.sweep.services.len() <= service {
+                self.sweep.services.resize(service.saturating_add(1), 0);
+            }
+            if let Some(count) = self.sweep.services.get_mut(service) {
+                *count = count.saturating_add(1);
+            }
+            services &= services.wrapping_sub(1);
+        }
     }
 }

@@ -1,10 +1,11 @@
 //! The watched threads: PID 1, threads in D, and threads in R that did not move. Their files stay open, so a look is
 //! two preads, answers ESRCH after exit, and can never show a reused id.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
+use crate::base::ids::ByTid;
 use crate::base::units::{Pid, State, Tid};
-use crate::lane::tasks::inspect::{Inspector, KeptFiles, Known, Thread};
+use crate::lane::tasks::inspect::{Files, Inspector, KeptFiles, Known, Outcome, Thread};
 use crate::lane::tasks::marks::Marks;
 use crate::lane::tasks::walk::blocked;
 use crate::sample::{Look, Row};
@@ -32,7 +33,7 @@ pub struct Watch {
 impl Watch {
     /// Chooses after a walk: PID 1, then D, then R that stood still. Returns how many D rows found no place.
     pub fn choose(&mut self, rows: &[Row], unmoved: &[Tid], marks: Marks, reader: &mut Reader<'_>) -> u64 {
-        let unmoved: std::collections::HashSet<&Tid> = unmoved.iter().collect();
+        let unmoved: HashSet<&Tid> = unmoved.iter().collect();
         let in_d = || rows.iter().filter(|row| blocked(row) && row.tid != 1);
         let starved = rows.iter().filter(|row| row.state == State::Running && unmoved.contains(&row.tid));
         let init = rows.iter().find(|row| row.tid == 1);
@@ -63,19 +64,16 @@ impl Watch {
     }
 
     /// Looks at all of them. Rows are given of those that matter, and once of those that no longer do.
-    pub fn look(
-        &mut self,
-        inspector: &Inspector,
-        known: &mut HashMap<Tid, Known>,
-        reader: &mut Reader<'_>,
-    ) -> Look {
+    pub fn look(&mut self, inspector: &Inspector, known: &mut ByTid<Known>, reader: &mut Reader<'_>) -> Look {
         let mut look = Look::default();
         self.threads.retain(|tid, watched| {
-            let thread = Thread { pid: watched.pid, tid: *tid, lone_root: false, kept: Some(&watched.files) };
+            let thread =
+                Thread { pid: watched.pid, tid: *tid, lone_root: false, files: Files::Kept(&watched.files) };
             let before = known.get(tid);
             let was_seen = before.map_or(0, |known| known.seen);
             match inspector.look(&thread, before, true, reader) {
-                Ok(mut seen) => {
+                Ok(Outcome::Unmoved) => true,
+                Ok(Outcome::Seen(mut seen)) => {
                     let matters = seen.known.matters();
                     if matters || watched.told {
                         look.rows.push(seen.row(*tid, watched.services));
