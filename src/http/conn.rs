@@ -21,7 +21,7 @@ use super::gzip::Cache;
 use super::permit::{Permit, Permits};
 use super::request::{Parsed, Request, parse};
 use super::response::{Answer, Code, Form, Output, Sent};
-use super::routes::{Route, Scrape, route, too_many};
+use super::routes::{Route, Scrape, is_fresh, route, too_many};
 use super::stats::{Stats, Timeout};
 use crate::base::clock::Mono;
 use crate::runtime::board::Page;
@@ -267,8 +267,9 @@ impl Conn {
                 None => self.respond(too_many(turn.site.web.max_requests), form, None, turn),
                 Some(permit) => {
                     let patience = request.scrape_timeout.map_or(Duration::MAX, |timeout| timeout / 2);
+                    let fresh = is_fresh(turn.page, turn.now);
                     let scrape = Scrape {
-                        ticket: turn.site.board.ask(),
+                        ticket: if fresh { 0 } else { turn.site.board.ask() },
                         asked: turn.now,
                         deadline: turn.now.plus(patience.min(turn.site.web.scrape_deadline)),
                         gzip: request.gzip,
