@@ -117,6 +117,8 @@ pub struct Conn {
     input: Vec<u8>,
     stage: Stage,
     since: Mono,
+    /// A further request may be in `input` already; it has its turn after everybody else's.
+    again: bool,
 }
 
 impl AsFd for Conn {
@@ -129,7 +131,7 @@ impl Conn {
     /// A connection just accepted.
     pub fn new(socket: OwnedFd, now: Mono, head_deadline: Duration) -> Self {
         let stage = Stage::Head { deadline: now.plus(head_deadline), idle: false };
-        Self { socket, input: Vec::new(), stage, since: now }
+        Self { socket, input: Vec::new(), stage, since: now, again: false }
     }
 
     /// What to poll for. Errors and hang-ups are reported unasked.
@@ -144,6 +146,7 @@ impl Conn {
     /// When it must be looked at whatever `poll` says.
     pub const fn deadline(&self) -> Mono {
         match self.stage {
+            _ if self.again => Mono::from_nanos(0),
             Stage::Head { deadline, .. }
             | Stage::Writing { deadline, .. }
             | Stage::Lingering { deadline, .. }
@@ -160,6 +163,7 @@ impl Conn {
     /// Since when it could be given up for another one; `None` while it has a request that we owe an answer.
     pub const fn evictable_since(&self) -> Option<Mono> {
         match self.stage {
+            _ if self.again => None,
             Stage::Head { .. } | Stage::Lingering { .. } => Some(self.since),
             Stage::Waiting { .. } | Stage::Writing { .. } => None,
         }
@@ -201,6 +205,7 @@ impl Conn {
     }
 
     fn read_head(&mut self, signs: &mut Signs, turn: &mut Turn<'_>) -> io::Result<Step> {
+        self.again = false;
         match parse(&self.input) {
             Parsed::Complete(request, length) => {
                 self.input.drain(..length);
@@ -327,12 +332,15 @@ impl Conn {
             }
             return Ok(Step::Rest);
         }
-        let stage = if *keep_alive {
-            self.next_head(turn)
-        } else {
-            shutdown(&self.socket, Shutdown::Write)?;
-            Stage::Lingering { deadline: turn.now.plus(LINGER), bytes_left: LINGER_BYTES_MAX }
-        };
+        if *keep_alive {
+            let stage = self.next_head(turn);
+            self.enter(stage, turn.now);
+            // One answer a turn: whoever sends its requests in heaps must not keep the others waiting for all of them.
+            self.again = !self.input.is_empty();
+            return Ok(if self.again { Step::Rest } else { Step::On });
+        }
+        shutdown(&self.socket, Shutdown::Write)?;
+        let stage = Stage::Lingering { deadline: turn.now.plus(LINGER), bytes_left: LINGER_BYTES_MAX };
         self.enter(stage, turn.now);
         Ok(Step::On)
     }

@@ -4,8 +4,8 @@
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -53,10 +53,13 @@ impl Engine {
 #[derive(Default)]
 struct Own {
     panics: AtomicBool,
+    /// Held by a test, it stops the loop.
+    gate: Mutex<()>,
 }
 
 impl OwnMetrics for Own {
     fn append(&self, out: &mut Vec<u8>) {
+        drop(self.gate.lock().unwrap());
         assert!(!self.panics.load(Ordering::SeqCst), "told to");
         out.extend_from_slice(b"own_metric 1\n");
     }
@@ -340,6 +343,29 @@ fn pipelined_requests_are_answered_in_order() {
         assert_eq!(client.reply().code, code);
     }
     assert_eq!(client.send("dy HTTP/1.1\r\n\r\n").reply().text(), "ready\n");
+}
+
+/// How: the loop is stopped while a heap of requests and a single one arrive, so that it finds both in one turn; the
+/// number of scrapes so far is on the page.
+#[test]
+fn a_heap_of_requests_does_not_keep_others_waiting() {
+    let port = Port::open(limits(), Engine::Silent);
+    publish_built(&port.board, b"fresh 1\n", 0, clock::now().plus(Duration::from_secs(3600)));
+    let (mut single, mut heap) = (port.client(), port.client());
+    for client in [&mut single, &mut heap] {
+        assert_eq!(client.get("/-/healthy").code, 200);
+    }
+    let stopped = port.own.gate.lock().unwrap();
+    port.client().send("GET /metrics HTTP/1.1\r\n\r\n");
+    until("the loop has stopped in a scrape", || port.stats.scrapes() == 1);
+    heap.send("GET /metrics HTTP/1.1\r\n\r\n".repeat(100));
+    single.send("GET /metrics HTTP/1.1\r\n\r\n");
+    drop(stopped);
+    let count = "stall_exporter_http_scrape_duration_seconds_count ";
+    let reply = single.reply();
+    let line = reply.text().lines().find_map(|line| line.strip_prefix(count)).unwrap();
+    assert!(line.parse::<u64>().unwrap() <= 3, "it was number {line}");
+    (0..100).for_each(|_| assert_eq!(heap.reply().code, 200));
 }
 
 #[test]
