@@ -30,6 +30,9 @@ use crate::source::Host;
 
 /// Descriptors we ask for: connections, kept files and room to spare.
 const DESCRIPTORS: u64 = 8192;
+/// Of these the connections leave so many to everything else: front holds about twenty, and the pipe of a new probe
+/// must find room while a crowd holds all connections.
+const DESCRIPTORS_SPARE: u64 = 32;
 /// How long `once` waits for the lanes beyond the time it was given.
 const LANES_LATE: Duration = Duration::from_secs(10);
 /// How long the log may take to be written at the end.
@@ -167,12 +170,22 @@ fn start_http(
 ) -> Result<(), Error> {
     let stats =
         Stats::new().map_err(|error| Error(format!("own metrics: {error}; this is a defect of ours")))?;
-    let (web, board, stop) = (config.web.clone(), Arc::clone(&parts.board), Arc::clone(stop));
+    let (mut web, board, stop) = (config.web.clone(), Arc::clone(&parts.board), Arc::clone(stop));
+    let room = connections_max(parts.descriptors);
+    if web.max_connections > room {
+        log::warn!("{} descriptors leave room for {room} connections; raise LimitNOFILE", parts.descriptors);
+        web.max_connections = room;
+    }
     let own = Own(Process::started(parts.descriptors));
     let body = move || {
         http::serve(&listeners, Site { web: &web, board: &board, stats: &stats, own: &own }, stop.as_fd());
     };
     worker::spawn("http", body).map_err(failed("http thread", "raise the limit of threads"))
+}
+
+/// Connections for which there are descriptors; one at least, whatever the limit.
+fn connections_max(descriptors: u64) -> usize {
+    usize::try_from(descriptors.saturating_sub(DESCRIPTORS_SPARE)).unwrap_or(usize::MAX).max(1)
 }
 
 struct Own(Process);

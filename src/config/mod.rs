@@ -196,11 +196,14 @@ pub struct Service {
     pub selector: Selector,
 }
 
+/// A pattern over bytes.
+pub type Pattern = regex_automata::meta::Regex;
+
 /// How the threads of a service are found.
 #[derive(Debug, Clone)]
 pub enum Selector {
     /// Processes whose leader's comm matches as a whole (anchored, over bytes).
-    Comm(regex::bytes::Regex),
+    Comm(Pattern),
     /// Processes listed in `cgroup.procs` of this group (a path below the cgroup root, v2 or a v1 controller).
     Cgroup(PathBuf),
 }

@@ -2,16 +2,18 @@
 
 use std::path::Path;
 
+use regex_automata::util::syntax;
+
 use super::fault::{Fault, Place};
 use super::settings::SERVICES_MAX;
-use super::{Selector, Service, value};
+use super::{Pattern, Selector, Service, value};
 
 /// Watched always, so no other service may take its label value.
 pub const RESERVED_NAME: &str = "init";
 /// Longest label value.
 pub const NAME_CHARS_MAX: usize = 64;
 /// A pattern for comms of 15 bytes is small; what compiles to more is a mistake or an attack on our memory.
-const REGEX_BYTES_MAX: usize = 256 * 1024;
+const PATTERN_BYTES_MAX: usize = 256 * 1024;
 
 /// A table `[[service]]` as it was typed.
 #[derive(Debug)]
@@ -78,7 +80,7 @@ fn name<'a>(table: &Raw, mut earlier: impl Iterator<Item = &'a Item>) -> Result<
 
 fn selector(table: &Raw, cgroup_root: &Path) -> Result<Selector, Fault> {
     match (&table.comm, &table.cgroup) {
-        (Some(comm), None) => regex(&comm.text)
+        (Some(comm), None) => pattern(&comm.text)
             .map(Selector::Comm)
             .map_err(|why| Fault::new(&comm.place, why, "correct the pattern; it must match the whole comm")),
         (None, Some(cgroup)) => value::group(&cgroup.text, cgroup_root)
@@ -92,22 +94,30 @@ fn selector(table: &Raw, cgroup_root: &Path) -> Result<Selector, Fault> {
 }
 
 /// A pattern for a whole comm. It is compiled alone first: `a)|(b` would be valid between our own parentheses.
-fn regex(pattern: &str) -> Result<regex::bytes::Regex, String> {
-    if pattern.is_empty() {
+fn pattern(text: &str) -> Result<Pattern, String> {
+    if text.is_empty() {
         return Err("the pattern is empty".to_owned());
     }
-    compile(pattern).and_then(|_alone| compile(&format!("^(?:{pattern})$"))).map_err(|error| match error {
-        regex::Error::CompiledTooBig(_) => format!("\"{pattern}\" is too large a pattern"),
-        error => format!("\"{pattern}\" is not a pattern ({})", last_line(&error.to_string())),
+    compile(text, text).and_then(|_alone| compile(&format!("^(?:{text})$"), text))
+}
+
+/// Compiles; faults are told of the pattern as it was `typed`.
+fn compile(text: &str, typed: &str) -> Result<Pattern, String> {
+    // One thread, the tasks lane, matches at a time. Left open, the number of CPUs would be asked for, and that is read
+    // from files that can block.
+    let limits = Pattern::config().nfa_size_limit(Some(PATTERN_BYTES_MAX)).utf8_empty(false).pool_capacity(1);
+    // A comm is bytes, so `.` is a byte.
+    let bytes = syntax::Config::new().unicode(false).utf8(false);
+    Pattern::builder().configure(limits).syntax(bytes).build(text).map_err(|error| {
+        match (error.size_limit(), error.syntax_error()) {
+            (Some(_), _) => format!("\"{typed}\" is too large a pattern"),
+            (None, Some(why)) => format!("\"{typed}\" is not a pattern ({})", last_line(&why.to_string())),
+            (None, None) => format!("\"{typed}\" is not a pattern ({error})"),
+        }
     })
 }
 
-fn compile(pattern: &str) -> Result<regex::bytes::Regex, regex::Error> {
-    // A comm is bytes, so `.` is a byte.
-    regex::bytes::RegexBuilder::new(pattern).unicode(false).size_limit(REGEX_BYTES_MAX).build()
-}
-
-/// regex draws the pattern with a caret below; the reason is in the last line.
+/// The parser draws the pattern with a caret below; the reason is in the last line.
 fn last_line(message: &str) -> &str {
     let last = message.lines().last().unwrap_or(message).trim();
     last.strip_prefix("error: ").unwrap_or(last)

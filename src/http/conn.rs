@@ -21,7 +21,7 @@ use super::gzip::Cache;
 use super::permit::{Permit, Permits};
 use super::request::{Parsed, Request, parse};
 use super::response::{Answer, Code, Form, Output, Sent};
-use super::routes::{Route, Scrape, route, too_many};
+use super::routes::{Route, Scrape, is_fresh, route, too_many};
 use super::stats::{Stats, Timeout};
 use crate::base::clock::Mono;
 use crate::runtime::board::Page;
@@ -117,6 +117,8 @@ pub struct Conn {
     input: Vec<u8>,
     stage: Stage,
     since: Mono,
+    /// A further request may be in `input` already; it has its turn after everybody else's.
+    again: bool,
 }
 
 impl AsFd for Conn {
@@ -129,7 +131,7 @@ impl Conn {
     /// A connection just accepted.
     pub fn new(socket: OwnedFd, now: Mono, head_deadline: Duration) -> Self {
         let stage = Stage::Head { deadline: now.plus(head_deadline), idle: false };
-        Self { socket, input: Vec::new(), stage, since: now }
+        Self { socket, input: Vec::new(), stage, since: now, again: false }
     }
 
     /// What to poll for. Errors and hang-ups are reported unasked.
@@ -144,6 +146,7 @@ impl Conn {
     /// When it must be looked at whatever `poll` says.
     pub const fn deadline(&self) -> Mono {
         match self.stage {
+            _ if self.again => Mono::from_nanos(0),
             Stage::Head { deadline, .. }
             | Stage::Writing { deadline, .. }
             | Stage::Lingering { deadline, .. }
@@ -160,6 +163,7 @@ impl Conn {
     /// Since when it could be given up for another one; `None` while it has a request that we owe an answer.
     pub const fn evictable_since(&self) -> Option<Mono> {
         match self.stage {
+            _ if self.again => None,
             Stage::Head { .. } | Stage::Lingering { .. } => Some(self.since),
             Stage::Waiting { .. } | Stage::Writing { .. } => None,
         }
@@ -201,6 +205,7 @@ impl Conn {
     }
 
     fn read_head(&mut self, signs: &mut Signs, turn: &mut Turn<'_>) -> io::Result<Step> {
+        self.again = false;
         match parse(&self.input) {
             Parsed::Complete(request, length) => {
                 self.input.drain(..length);
@@ -267,8 +272,9 @@ impl Conn {
                 None => self.respond(too_many(turn.site.web.max_requests), form, None, turn),
                 Some(permit) => {
                     let patience = request.scrape_timeout.map_or(Duration::MAX, |timeout| timeout / 2);
+                    let fresh = is_fresh(turn.page, turn.now);
                     let scrape = Scrape {
-                        ticket: turn.site.board.ask(),
+                        ticket: if fresh { 0 } else { turn.site.board.ask() },
                         asked: turn.now,
                         deadline: turn.now.plus(patience.min(turn.site.web.scrape_deadline)),
                         gzip: request.gzip,
@@ -326,12 +332,15 @@ impl Conn {
             }
             return Ok(Step::Rest);
         }
-        let stage = if *keep_alive {
-            self.next_head(turn)
-        } else {
-            shutdown(&self.socket, Shutdown::Write)?;
-            Stage::Lingering { deadline: turn.now.plus(LINGER), bytes_left: LINGER_BYTES_MAX }
-        };
+        if *keep_alive {
+            let stage = self.next_head(turn);
+            self.enter(stage, turn.now);
+            // One answer a turn: whoever sends its requests in heaps must not keep the others waiting for all of them.
+            self.again = !self.input.is_empty();
+            return Ok(if self.again { Step::Rest } else { Step::On });
+        }
+        shutdown(&self.socket, Shutdown::Write)?;
+        let stage = Stage::Lingering { deadline: turn.now.plus(LINGER), bytes_left: LINGER_BYTES_MAX };
         self.enter(stage, turn.now);
         Ok(Step::On)
     }

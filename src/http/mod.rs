@@ -2,8 +2,9 @@
 //!
 //! One thread, one `poll(2)` loop ([`serve`]), no call that can block. A connection is a small state machine
 //! (`conn`), a request head is parsed in place (`request`), the answer is decided in `routes` and written by
-//! `response`. A scrape does not stop the loop: it asks the [`Board`] for a fresh page and its connection waits,
-//! among the others, for that page or for the scrape deadline, whichever comes first.
+//! `response`. A scrape does not stop the loop: unless the newest page is fresh enough it asks the [`Board`] for
+//! another, and its connection waits, among the others, for that page or for the scrape deadline, whichever comes
+//! first.
 //!
 //! tiny_http gives the message layer (methods, status lines, headers); its server is banned, because its accept
 //! thread ends for good when descriptors run out, and because it has no limits and no deadlines.

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tiny_http::Method;
 
@@ -13,6 +14,11 @@ use super::request::Request;
 use super::response::{Answer, Chunk, Code};
 use crate::base::clock::Mono;
 use crate::runtime::board::Page;
+
+/// A page whose tick began less than this ago answers a scrape at once. Every wish costs the engine a whole tick, so
+/// without this whoever scrapes in a loop decides how much CPU we use; with it that is twenty ticks a second at most
+/// per scrape in flight. Nothing we tell is so exact that a twentieth of a second would show.
+const FRESH: Duration = Duration::from_millis(50);
 
 /// What a request leads to.
 #[derive(Debug)]
@@ -47,6 +53,11 @@ pub fn route(request: &Request, page: &Page) -> Route {
     })
 }
 
+/// Whether `page` answers a scrape that comes `now` without a wish for a newer one.
+pub fn is_fresh(page: &Page, now: Mono) -> bool {
+    !page.text.is_empty() && now.since(page.built) < FRESH
+}
+
 /// The answer to a scrape for which there is no room.
 pub fn too_many(scrapes_max: usize) -> Answer {
     let line = format!("{scrapes_max} scrapes are being answered already");
@@ -56,7 +67,7 @@ pub fn too_many(scrapes_max: usize) -> Answer {
 /// A scrape that waits for a page.
 #[derive(Debug, Clone, Copy)]
 pub struct Scrape {
-    /// The board's ticket.
+    /// The board's ticket; zero, which every page answers, when none was needed.
     pub ticket: u64,
     /// When it was asked for.
     pub asked: Mono,
@@ -104,5 +115,21 @@ impl Scrape {
         let answer = Answer::new(Code::Ok, "text/plain; version=0.0.4; charset=utf-8", body);
         let answer = answer.with("Vary", "Accept-Encoding");
         Ok(if self.gzip { answer.with("Content-Encoding", "gzip") } else { answer })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_fresh_for_a_twentieth_of_a_second_after_its_tick_began() {
+        let built = Mono::from_nanos(1_000_000_000);
+        let page = Page { text: b"a 1\n".to_vec(), built, ..Page::default() };
+        assert!(is_fresh(&page, built));
+        assert!(is_fresh(&page, Mono::default()), "built after the turn of the loop began");
+        assert!(is_fresh(&page, built.plus(Duration::from_micros(49_999))));
+        assert!(!is_fresh(&page, built.plus(Duration::from_millis(50))));
+        assert!(!is_fresh(&Page { built, ..Page::default() }, built), "no page at all is never fresh");
     }
 }

@@ -105,8 +105,12 @@ impl<'a> Server<'a> {
         if found.listeners {
             self.accept(&page, now);
         }
-        self.site.stats.connections.set(i64::try_from(self.conns.len()).unwrap_or(i64::MAX));
+        self.count();
         true
+    }
+
+    fn count(&self) {
+        self.site.stats.connections.set(i64::try_from(self.conns.len()).unwrap_or(i64::MAX));
     }
 
     fn poll(&self, stop: BorrowedFd<'_>) -> Result<Found, Errno> {
@@ -240,6 +244,8 @@ impl<'a> Server<'a> {
         }
         let index = self.conns.len();
         self.conns.push(Conn::new(socket, now, self.site.web.head_deadline));
+        // Before it is served: the page that it may get at once counts it.
+        self.count();
         // The request is often there already; who sent one is not evicted by those who did not.
         self.advance(index, Signs::FRESH, page, now);
     }

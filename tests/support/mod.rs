@@ -58,3 +58,22 @@ pub fn wait_until<T>(timeout: Duration, what: &str, mut look: impl FnMut() -> Op
 pub fn wait_for(timeout: Duration, what: &str, mut holds: impl FnMut() -> bool) {
     wait_until(timeout, what, || holds().then_some(()));
 }
+
+/// [`wait_for`] for a value that becomes another; panics with the last one when it never does.
+pub fn wait_for_value<T: PartialEq + std::fmt::Debug>(
+    timeout: Duration,
+    what: &str,
+    expected: &T,
+    mut look: impl FnMut() -> T,
+) {
+    let start = Instant::now();
+    loop {
+        let waited = start.elapsed();
+        let last = look();
+        if last == *expected {
+            return;
+        }
+        assert!(waited < timeout, "waited {waited:.1?} in vain until {what}: {expected:?}; it is {last:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

@@ -91,9 +91,29 @@ pub fn fd_count(pid: Pid) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
 }
 
+/// [`fd_count`] once it has stood still for a quarter of a second: a connection that was just closed is still there for
+/// a moment.
+pub fn settled_fd_count(pid: Pid) -> usize {
+    let (mut held, mut since) = (fd_count(pid), std::time::Instant::now());
+    super::wait_for(std::time::Duration::from_secs(20), "the number of descriptors stands still", || {
+        let now = fd_count(pid);
+        if now != held {
+            (held, since) = (now, std::time::Instant::now());
+        }
+        since.elapsed() >= std::time::Duration::from_millis(250)
+    });
+    held
+}
+
 /// Proportional share of the memory in use, in bytes: shared pages count once over all sharers.
 pub fn pss_bytes(pid: Pid) -> u64 {
     rollup_bytes(pid, "Pss")
+}
+
+/// The part of [`pss_bytes`] that no file is behind: heap, stacks, what was written to. Unlike the rest it does not
+/// change when another copy of the same program starts or ends.
+pub fn pss_anon_bytes(pid: Pid) -> u64 {
+    rollup_bytes(pid, "Pss_Anon")
 }
 
 /// Resident memory in bytes: shared pages count for each sharer.

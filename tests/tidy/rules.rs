@@ -56,7 +56,7 @@ pub const OWNERS: &[(&str, &[&str])] = &[
     ("postcard", &["runtime"]),
     ("procfs", &["source"]),
     ("prometheus", &["http", "exposition"]),
-    ("regex", &["config", "lane"]),
+    ("regex_automata", &["config", "lane"]),
     ("rustix", &["base/clock.rs", "source", "runtime", "http", "config", "app.rs", "engine.rs", "cli"]),
     ("serde", &["config", "base", "sample", "runtime"]),
     ("signal_hook", &["runtime", "app.rs"]),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::base::units::Pid;
-use crate::config::{Selector, Service};
+use crate::config::{Pattern, Selector, Service};
 use crate::lane::handover::Members;
 
 /// The bit of PID 1.
@@ -12,7 +12,7 @@ pub const INIT: u64 = 1;
 /// Matches processes to services.
 #[derive(Debug, Clone)]
 pub struct Services {
-    by_comm: Vec<(u64, regex::bytes::Regex)>,
+    by_comm: Vec<(u64, Pattern)>,
     any_by_cgroup: bool,
     members: Arc<Members>,
 }
@@ -66,7 +66,7 @@ mod tests {
     fn a_process_may_belong_to_several_services() {
         let service = |name: &str, pattern: &str| Service {
             name: name.to_owned(),
-            selector: Selector::Comm(regex::bytes::Regex::new(&format!("^(?:{pattern})$")).unwrap()),
+            selector: Selector::Comm(Pattern::new(&format!("^(?:{pattern})$")).unwrap()),
         };
         let mut services = Services::new(&[service("bird", "bird6?"), service("all", ".*")]);
         assert_eq!(services.by_comm(9, b"bird6"), 0b110);
