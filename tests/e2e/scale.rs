@@ -157,7 +157,8 @@ fn ten_thousand() {
     });
     let page = exporter.scrape();
     println!(
-        "observed: counted after {counted:.2} s; {} s of CPU in {} walks, interval {} s; with 0.05 % of a CPU {stretched:.0} s",
+        "observed: counted after {counted:.2} s; {} s of CPU in {} walks, interval {} s; with 0.05 % of a CPU \
+         {stretched:.0} s",
         page.expect("stall_probe_cpu_seconds_total", &[("lane", "tasks")]),
         sweeps(&page),
         page.expect("stall_probe_interval_seconds", &[("lane", "tasks")]),

@@ -113,10 +113,12 @@ impl ProcTree {
         let writer = fs::OpenOptions::new().write(true).custom_flags(nonblocking).open(&fifo);
         let _unlinked = fs::remove_file(&fifo);
         match writer {
-            Ok(mut writer) => {
-                writer.write_all(text.as_bytes()).expect("a pipe takes a page at once");
-                true
-            }
+            Ok(mut writer) => match writer.write_all(text.as_bytes()) {
+                Ok(()) => true,
+                // Whoever was hanging there was killed between our open and our write.
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => false,
+                Err(error) => panic!("write into {}: {error}", path.display()),
+            },
             Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error()) => false,
             Err(error) => panic!("open {} for writing: {error}", path.display()),
         }
