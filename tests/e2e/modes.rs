@@ -49,9 +49,18 @@ fn assert_refused(output: &Output, words: &[&str]) {
     words.iter().for_each(|word| assert!(lines[0].contains(word), "{word:?} in {said}"));
 }
 
+/// PID 1 and this test itself: small, however many threads the machine has besides.
+fn small_tree() -> (ProcTree, String) {
+    let tree = ProcTree::new();
+    tree.link("1").link(&std::process::id().to_string());
+    let root = tree.path().to_str().expect("a scratch path").to_owned();
+    (tree, root)
+}
+
 fn once() {
+    let (_tree, root) = small_tree();
     let began = now_ns();
-    let output = run(&["once"]);
+    let output = run(&["once", "--path.procfs", &root]);
     let took = seconds(began, now_ns());
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
@@ -86,7 +95,9 @@ fn textfile() {
     let file = dir.path().join("stall.prom");
     std::fs::write(&file, "old 1\n").expect("a scratch file");
     let old = std::fs::File::open(&file).expect("just written");
-    let output = run(&["textfile", "--output", file.to_str().expect("a scratch path")]);
+    let (_tree, root) = small_tree();
+    let output =
+        run(&["textfile", "--path.procfs", &root, "--output", file.to_str().expect("a scratch path")]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(output.stdout.is_empty());
     let page = std::fs::read_to_string(&file).expect("there");
@@ -108,7 +119,7 @@ fn stopped_textfile() {
     let file = dir.path().join("stall.prom");
     std::fs::write(&file, "old 1\n").expect("a scratch file");
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_stall_exporter"));
-    command.args(["textfile", "--output", file.to_str().expect("a scratch path")]);
+    command.args(["textfile", "--wait", "30s", "--output", file.to_str().expect("a scratch path")]);
     let child = command.stderr(std::process::Stdio::piped()).spawn().expect("the binary");
     let pid = Pid::try_from(child.id()).expect("a pid fits");
     wait_for(Duration::from_secs(5), "it is at work", || !Family::of(pid).probes.is_empty());
@@ -152,7 +163,8 @@ fn tables() {
     }
     // The table of metrics is the page: every family of a page stands in it.
     let table = text(&run(&["metrics"]).stdout);
-    for name in page(&run(&["once"])).names() {
+    let (_tree, root) = small_tree();
+    for name in page(&run(&["once", "--path.procfs", &root])).names() {
         assert!(table.contains(&format!("`{name}`")), "{name} is not in the table");
     }
 }
@@ -177,7 +189,8 @@ fn switched_off() {
     let scene = Scene::new(&["--no-collector.load"]);
     let whole = scene.exporter.scrape();
     assert!(whole.family("stall_tasks").is_some() && whole.family("stall_load_undecoded_total").is_none());
-    let exporter = Exporter::start(&["--no-collector.blocked"]);
+    let (_tree, root) = small_tree();
+    let exporter = Exporter::start(&["--no-collector.blocked", "--path.procfs", &root]);
     wait_for(Duration::from_secs(10), "the first walk has ended", || {
         exporter.scrape().family("stall_service_tasks").is_some()
     });
