@@ -128,8 +128,11 @@ pub struct Row {
     pub tid: Tid,
     /// Its process.
     pub pid: Pid,
-    /// When its numbers were read.
-    pub at: Mono,
+    /// Before its mark was read.
+    pub begin: Mono,
+    /// After its mark was read. We may have been put off the CPU in between, so a wait that began before the mark was
+    /// read is only known to have begun before this, and to have lasted until `begin`.
+    pub end: Mono,
     /// The letter.
     pub state: State,
     /// What tells that it made progress.

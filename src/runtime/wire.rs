@@ -251,7 +251,8 @@ mod tests {
         let row = Row {
             tid: 7,
             pid: 7,
-            at: Mono::from_nanos(9),
+            begin: Mono::from_nanos(9),
+            end: Mono::from_nanos(9),
             state: crate::base::units::State::Uninterruptible,
             mark: crate::sample::Mark { slices: 3, run_ns: 4 },
             comm: "a".repeat(15),

@@ -43,8 +43,8 @@ impl Wait {
             hint: row.hint,
             services: row.services,
             mark: row.mark,
-            since: row.at,
-            last: row.at,
+            since: row.end,
+            last: row.begin,
             wchan: None,
             letter: None,
             start_ticks: None,
@@ -120,7 +120,7 @@ impl Waits {
             && wait.start_ticks != detail.start_ticks
         {
             // The same id, the same numbers, another birth: somebody else, met for the first time.
-            wait.since = wait.last;
+            wait.since = wait.since.max(wait.last);
         }
         wait.start_ticks = detail.start_ticks.or(wait.start_ticks);
         wait.letter = detail.state.or(wait.letter);
@@ -139,8 +139,8 @@ impl Waits {
         }
         match self.open.get_mut(&row.tid) {
             Some(wait) if wait.mark == row.mark && wait.pid == row.pid => {
-                wait.last = wait.last.max(row.at);
-                wait.since = wait.since.min(row.at);
+                wait.last = wait.last.max(row.begin);
+                wait.since = wait.since.min(row.end);
                 wait.services = row.services;
                 if row.hint != Hint::None {
                     wait.hint = row.hint;
@@ -173,7 +173,8 @@ mod tests {
         Row {
             tid,
             pid: tid,
-            at: Mono::from_nanos(at),
+            begin: Mono::from_nanos(at),
+            end: Mono::from_nanos(at),
             state,
             mark: Mark { slices, run_ns: slices * 10 },
             comm: "x".to_owned(),
@@ -196,6 +197,22 @@ mod tests {
         assert_eq!(waits.iter().next().unwrap().length(), Duration::from_nanos(4));
         let ended = waits.sweep(&sweep(20, vec![]));
         assert_eq!(ended.iter().map(Wait::length).collect::<Vec<_>>(), [Duration::from_nanos(4)]);
+    }
+
+    /// The lane may lose the CPU between the clock and the read: only what lies between the end of the first look and
+    /// the beginning of the last is proven.
+    #[test]
+    fn a_look_that_took_long_lengthens_nothing() {
+        let mut waits = waits();
+        let slow = |begin, end| Row {
+            begin: Mono::from_nanos(begin),
+            end: Mono::from_nanos(end),
+            ..row(7, 0, Uninterruptible, 1)
+        };
+        waits.sweep(&sweep(10, vec![slow(10, 50)]));
+        assert_eq!(waits.iter().next().unwrap().length(), Duration::ZERO);
+        waits.sweep(&sweep(60, vec![slow(60, 500)]));
+        assert_eq!(waits.iter().next().unwrap().length(), Duration::from_nanos(10));
     }
 
     #[test]

@@ -128,8 +128,8 @@ pub enum Outcome {
 pub struct Seen {
     /// To be remembered.
     pub known: Known,
-    /// When the mark was read.
-    pub at: Mono,
+    /// Before and after the mark was read.
+    pub read: (Mono, Mono),
     /// The name, where it was read and the thread matters.
     pub comm: String,
 }
@@ -140,7 +140,8 @@ impl Seen {
         Row {
             tid,
             pid: self.known.pid,
-            at: self.at,
+            begin: self.read.0,
+            end: self.read.1,
             state: self.known.state,
             mark: self.known.mark,
             comm: self.comm.clone(),
@@ -173,6 +174,7 @@ impl Inspector {
         letter: bool,
         reader: &mut Reader<'_>,
     ) -> Result<Outcome, SourceError> {
+        let begin = clock::now();
         let text = thread.read(self.marks.file(), self.marks, reader)?;
         let mark = self.marks.parse(text).ok_or_else(|| thread.malformed(self.marks.file()))?;
         // A mark never goes back: smaller numbers under the same id are another thread's.
@@ -181,7 +183,7 @@ impl Inspector {
         if unmoved.is_some_and(|known| known.settled() && !letter) {
             return Ok(Outcome::Unmoved);
         }
-        let at = clock::now();
+        let read = (begin, clock::now());
         let kworker = match before {
             Some(Known { kworker: None, .. }) => None,
             Some(known) if unmoved.is_some() => known.kworker.clone(),
@@ -204,9 +206,9 @@ impl Inspector {
         let mut seen = match &fresh.kworker {
             Some(name) => {
                 let comm = name.to_string();
-                Seen { known: self.kworker_state(thread, fresh, reader), at, comm }
+                Seen { known: self.kworker_state(thread, fresh, reader), read, comm }
             }
-            None => self.letter(thread, fresh, at, reader)?,
+            None => self.letter(thread, fresh, read, reader)?,
         };
         if self.frozen_in_place(thread, unmoved, &seen.known, reader) {
             seen.known.hint = Hint::FrozenInPlace;
@@ -219,7 +221,7 @@ impl Inspector {
         &self,
         thread: &Thread<'_>,
         mut known: Known,
-        at: Mono,
+        read: (Mono, Mono),
         reader: &mut Reader<'_>,
     ) -> Result<Seen, SourceError> {
         let text = thread.read(ThreadFile::Status, self.marks, reader)?;
@@ -234,7 +236,7 @@ impl Inspector {
             known.services = self.services.by_comm(thread.pid, status.name);
         }
         let comm = if known.matters() { label(status.name, LABEL_MAX) } else { String::new() };
-        Ok(Seen { known, at, comm })
+        Ok(Seen { known, read, comm })
     }
 
     /// The name of a kworker, `None` for everybody else. A kernel without `sched` cannot tell; its kworkers are then
