@@ -1,7 +1,11 @@
 //! README is part of the product: its tables are the program's own, and its commands exist.
 //!
 //! `UPDATE_README=1 cargo test --test readme` writes the tables anew.
-#![expect(clippy::disallowed_methods, clippy::expect_used, reason = "a test reads README, runs the program, and fails")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    reason = "a test reads README, runs the program, and fails"
+)]
 
 use std::fs;
 use std::process::Command;
