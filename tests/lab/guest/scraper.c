@@ -3,9 +3,10 @@
  *
  * For each scrape of /metrics on the loopback one line, and with `pages` the page after it:
  *
- *   scrape AT_NS LATENCY_NS answered|refused|timeout LENGTH\n
+ *   scrape AT_NS LATE_NS LATENCY_NS answered|refused|timeout LENGTH\n
  *
- * AT_NS is CLOCK_MONOTONIC at its start. LENGTH is the size of what follows; 0 without `pages`.
+ * AT_NS is CLOCK_MONOTONIC at its start, LATE_NS how much later that was than it wanted: what the measuring itself
+ * suffers. LENGTH is the size of what follows; 0 without `pages`.
  */
 #include "fault.h"
 
@@ -78,21 +79,24 @@ int main(int argc, char **argv)
     uint64_t timeout = (uint64_t)number("TIMEOUT_MS", argv[3], 10, 60000) * MILLIS;
     bool pages = argc == 5;
     mlockall(MCL_CURRENT | MCL_FUTURE);
-    for (;;) {
+    for (uint64_t wanted = now_ns();;) {
         size_t length;
         uint64_t at = now_ns();
+        uint64_t late = at - wanted;
         const char *outcome = scrape(port, timeout, at + timeout, &length);
         uint64_t latency = now_ns() - at;
         const char *body = strstr(page, "\r\n\r\n");
         bool whole = pages && strcmp(outcome, "answered") == 0 && body != NULL;
         length = whole ? length - (size_t)(body + 4 - page) : 0;
-        printf("scrape %" PRIu64 " %" PRIu64 " %s %zu\n", at, latency, outcome, length);
+        printf("scrape %" PRIu64 " %" PRIu64 " %" PRIu64 " %s %zu\n", at, late, latency, outcome, length);
         if (whole)
             fwrite(body + 4, 1, length, stdout);
         fflush(stdout);
-        uint64_t next = at + interval;
+        wanted = at + interval;
         uint64_t now = now_ns();
-        if (now < next)
-            sleep_ns(next - now);
+        if (now < wanted)
+            sleep_ns(wanted - now);
+        else
+            wanted = now;
     }
 }
