@@ -13,6 +13,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/socket.h>
 
 #define PAGE_MAX (4U << 20)
@@ -78,6 +79,11 @@ int main(int argc, char **argv)
     uint64_t interval = (uint64_t)number("INTERVAL_MS", argv[2], 10, 60000) * MILLIS;
     uint64_t timeout = (uint64_t)number("TIMEOUT_MS", argv[3], 10, 60000) * MILLIS;
     bool pages = argc == 5;
+    /* As the agent: CPU 1 is where faults spin. */
+    cpu_set_t first;
+    CPU_ZERO(&first);
+    CPU_SET(0, &first);
+    sched_setaffinity(0, sizeof first, &first);
     mlockall(MCL_CURRENT | MCL_FUTURE);
     for (uint64_t wanted = now_ns();;) {
         size_t length;

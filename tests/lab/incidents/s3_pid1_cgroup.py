@@ -19,7 +19,9 @@ def expect(seen):
         seen.reaches(series, 5, held, within=10)
         seen.lower_bound(series, held)
         seen.ends(series, held[1], within=5)
-    seen.reaches(r'stall_blocked_tasks\{wchan="cgroup_.*"\}', 2, held)
+    # One of the two waits for the lock, the other one for the directory that the first one has locked.
+    seen.reaches('stall_blocked_tasks{wchan="cgroup_kn_lock_live"}', 1, held)
+    seen.reaches('stall_blocked_tasks{wchan="filename_create"}', 1, held)
     seen.reaches("stall_uninterruptible_tasks", 2, held)
     seen.never_more('stall_probe_stuck_seconds{.*}', 0, held)
     seen.peer("node_exporter", held)

@@ -40,16 +40,18 @@ def play(name, kernel_name, binary=None):
         module.run(story)
         truths = [fault.truth() for fault in story.faults]
         story.mark("end")
-        seen = Seen(story.targets, story.marks, truths)
+        seen = Seen(story.targets, story.marks, truths, story.stolen)
         module.expect(seen)
         result = {
             "incident": name,
             "kernel": kernel.release,
             "boot_seconds": round(vm.boot_seconds, 1),
             "seconds": round(time.monotonic() - start, 1),
+            "stolen_seconds": round(story.stolen(0, story.marks["end"]), 1),
             "held": all(check["held"] is not False for check in seen.checks),
             "checks": seen.checks,
             "marks": story.marks,
+            "notes": story.notes,
             "truths": truths,
             "timeline": {target.name: timeline(target) for target in story.targets.values()},
             "exporter_log": story.exporter.output.splitlines()[-50:],
@@ -81,7 +83,9 @@ def timeline(target):
 
 def show(result):
     print(f"\n{result['incident']} on {result['kernel']}: {'held' if result['held'] else 'NOT HELD'}", end="")
-    print(f" ({result['seconds']:.0f} s, boot {result['boot_seconds']} s)")
+    print(f" ({result['seconds']:.0f} s, boot {result['boot_seconds']} s, {result['stolen_seconds']} s of CPU taken by the host)")
     for check in result["checks"]:
         sign = {True: "ok", False: "FAIL", None: "-"}[check["held"]]
         print(f"  {sign:>4}  {check['what']}: {check['figure']}")
+    for what, said in result["notes"].items():
+        print(f"     -  {what}: {said}")

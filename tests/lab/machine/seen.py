@@ -12,10 +12,11 @@ LATE_MAX = 0.1
 
 
 class Seen:
-    def __init__(self, targets, marks, truths):
+    def __init__(self, targets, marks, truths, stolen):
         self.targets = targets
         self.marks = marks
         self.truths = truths
+        self._stolen = stolen
         self.checks = []
 
     # --- looking ----------------------------------------------------------------------------------------------------
@@ -30,8 +31,9 @@ class Seen:
         return truth["acquired"], truth["released"]
 
     def values(self, series, span):
-        """(time, highest value) of each page that has a series which matches the pattern as a whole."""
-        pattern = re.compile(series)
+        """(time, highest value) of each page that has a series which matches as a whole; braces stand for
+        themselves, everything else is a regular expression."""
+        pattern = re.compile(series.replace("{", r"\{").replace("}", r"\}"))
         found = []
         for scrape in self.scrapes("ours", span):
             matching = [value for name, value in scrape.values.items() if pattern.fullmatch(name)]
@@ -47,12 +49,17 @@ class Seen:
     def answers(self, span, within):
         """We answer every scrape, in time. Law 1. Where the scraper itself was held up, its figure is no evidence."""
         every = self.scrapes("ours", span)
-        ours = [scrape for scrape in every if scrape.late < LATE_MAX]
-        good = [scrape for scrape in ours if scrape.answered and scrape.latency <= within]
-        worst = max((scrape.latency for scrape in ours), default=0)
-        figure = f"{len(good)} of {len(ours)}, slowest {worst * 1000:.0f} ms; {len(every) - len(ours)} not judged"
-        held = len(good) == len(ours) and len(ours) > len(every) / 2
+        judged = [scrape for scrape in every if scrape.late < LATE_MAX and not self._is_stolen(scrape, within)]
+        good = [scrape for scrape in judged if scrape.answered and scrape.latency <= within]
+        worst = max((scrape.latency for scrape in judged), default=0)
+        figure = f"{len(good)} of {len(judged)}, slowest {worst * 1000:.0f} ms; {len(every) - len(judged)} not judged"
+        held = len(good) == len(judged) and len(judged) > len(every) / 2
         self.check(f"every scrape is answered within {within * 1000:.0f} ms", held, figure)
+
+    def _is_stolen(self, scrape, within):
+        """Too slow, and the host kept the machine from running for so long that it explains it."""
+        over = scrape.latency - within
+        return over > 0 and self._stolen(scrape.at, scrape.at + scrape.latency) > over
 
     def peer(self, who, span):
         """What became of the neighbour: no expectation, the comparison is the point."""

@@ -52,7 +52,12 @@ class Story:
     def __init__(self, vm):
         self.vm = vm
         self.run = vm.channel.run
+        # The first samples must exist before the first question about them.
+        time.sleep(0.5)
+        self._host_start = time.monotonic()
+        self._ahead = self._host_start - self.now()
         self.marks = {}
+        self.notes = {}
         self.faults = []
         self.services = []
         self.targets = {
@@ -83,7 +88,8 @@ class Story:
         return self.vm.channel.start(script)
 
     def fault(self, command, before=""):
-        job = self.vm.channel.start(f"{before} exec 3>/proc/stall_fault; echo '{command}' >&3")
+        """On CPU 1: CPU 0 is for those who measure. A shell's own write, so the task is a `sh`."""
+        job = self.vm.channel.start(f"{before} taskset -p 2 $$ >/dev/null; exec >/proc/stall_fault; echo '{command}'")
         fault = Fault(self, command, job)
         self.faults.append(fault)
         return fault
@@ -122,9 +128,25 @@ class Story:
         if self.exporter.ended:
             raise LabError(f"the exporter ended with {self.exporter.status}: {self.exporter.output[-500:]}")
 
+    def pause(self, seconds):
+        """Stops all CPUs of the machine, as a hypervisor does that migrates it."""
+        self.vm.qmp("stop")
+        time.sleep(seconds)
+        self.vm.qmp("cont")
+        # The guest's clock stood still.
+        self._ahead += seconds
+
     def now(self):
         """CLOCK_MONOTONIC of the guest."""
         return float(re.match(r"\S+", self.run("cat /proc/uptime"))[0])
+
+    def stolen(self, start, end):
+        """Seconds that the host did not run the machine's threads, in a span of the guest's CLOCK_MONOTONIC."""
+        return self.vm.stolen.between(max(start + self._ahead, self._host_start), end + self._ahead)
+
+    def note(self, what, script):
+        """Keeps what a script prints, so that the result shows the state that was tried and not only the silence."""
+        self.notes[what] = " ".join(self.run(script).split())
 
     def mark(self, name):
         """Remembers this moment by a name that expectations can use."""

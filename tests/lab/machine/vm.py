@@ -27,6 +27,33 @@ def _with_parent():
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
+class Stolen:
+    """How long the machine's threads waited for a CPU of the host, second by second: what no guest can be blamed for."""
+
+    def __init__(self, pid):
+        self._pid = pid
+        self._samples = []
+        self._over = threading.Event()
+        threading.Thread(target=self._sample, daemon=True).start()
+
+    def _sample(self):
+        while not self._over.wait(0.2):
+            waited = 0
+            with contextlib.suppress(OSError):
+                for tid in os.listdir(f"/proc/{self._pid}/task"):
+                    waited += int(pathlib.Path(f"/proc/{self._pid}/task/{tid}/schedstat").read_text().split()[1])
+                self._samples.append((time.monotonic(), waited / 1e9))
+
+    def between(self, start, end):
+        """Seconds, over all its threads, in a span of the host's CLOCK_MONOTONIC; rounded outwards to samples."""
+        before = [waited for at, waited in self._samples if at <= start]
+        after = [waited for at, waited in self._samples if at >= end] or [self._samples[-1][1]]
+        return after[0] - before[-1] if before else 0
+
+    def stop(self):
+        self._over.set()
+
+
 class Vm:
     def __init__(self, kernel, initramfs, seconds, command_line=""):
         """Boots; `seconds` later the machine is gone, ended or not."""
@@ -48,6 +75,7 @@ class Vm:
             "-device", "virtserialport,chardev=lab,name=lab",
         ]  # fmt: skip
         start = time.monotonic()
+        self.stolen = None
         # qemu inherits the death signal through nice's exec; the signal follows our thread, so this must be the main one.
         self._process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
@@ -67,6 +95,7 @@ class Vm:
             self.stop()
             raise LabError(f"the machine did not start: {error}\n{text}") from error
         self.boot_seconds = time.monotonic() - start
+        self.stolen = Stolen(self._process.pid)
 
     def _connect(self, path):
         for _ in range(200):
@@ -99,6 +128,8 @@ class Vm:
     def stop(self):
         # Killed, not asked: there is nothing on a disk to save, and a guest with a held lock may not obey.
         self._limit.cancel()
+        if self.stolen:
+            self.stolen.stop()
         self._process.kill()
         self._process.wait()
         shutil.rmtree(self._directory, ignore_errors=True)
