@@ -40,7 +40,7 @@ def play(name, kernel_name, binary=None):
         module.run(story)
         truths = [fault.truth() for fault in story.faults]
         story.mark("end")
-        seen = Seen(story.targets, story.marks, truths, story.stolen)
+        seen = Seen(story.targets, story.marks, truths, story.facts, story.stolen)
         module.expect(seen)
         result = {
             "incident": name,
@@ -52,6 +52,7 @@ def play(name, kernel_name, binary=None):
             "checks": seen.checks,
             "marks": story.marks,
             "notes": story.notes,
+            "facts": story.facts,
             "truths": truths,
             "timeline": {target.name: timeline(target) for target in story.targets.values()},
             "exporter_log": story.exporter.output.splitlines()[-50:],

@@ -12,10 +12,11 @@ LATE_MAX = 0.1
 
 
 class Seen:
-    def __init__(self, targets, marks, truths, stolen):
+    def __init__(self, targets, marks, truths, facts, stolen):
         self.targets = targets
         self.marks = marks
         self.truths = truths
+        self.facts = facts
         self._stolen = stolen
         self.checks = []
 

@@ -58,6 +58,7 @@ class Story:
         self._ahead = self._host_start - self.now()
         self.marks = {}
         self.notes = {}
+        self.facts = {}
         self.faults = []
         self.services = []
         self.targets = {
@@ -74,9 +75,9 @@ class Story:
         self.run(f"mkdir -p {path} && echo {weight} >{path}/cpu.weight && echo {cpu_max or 'max'} >{path}/cpu.max")
         return f"echo $$ >{path}/cgroup.procs;"
 
-    def unit(self, name, command):
+    def unit(self, name, command, before=""):
         """A program in a group of its own: a neighbour that spins gets its share of CPU and not ours."""
-        return self.vm.channel.start(f"{self.group(f'{name}.service')} exec {command}")
+        return self.vm.channel.start(f"{self.group(f'{name}.service')} {before} exec {command}")
 
     def service(self, name, what, essential=True):
         """A task called `name` that does something five times a second; an essential one is in our configuration."""
@@ -99,15 +100,19 @@ class Story:
 
     # --- observers --------------------------------------------------------------------------------------------------
 
-    def observe(self, calm=8, exporter_flags=""):
-        """Starts the three exporters and those who scrape them, and looks for `calm` seconds at a host that is well."""
+    def observe(self, calm=8, before=lambda target: ""):
+        """Starts the three exporters and those who scrape them, and looks for `calm` seconds at a host that is well.
+
+        `before` gives the script that comes before each exporter, in the process that becomes it.
+        """
         services = "".join(f'[[service]]\nname = "{name}"\ncomm = "{name}"\n' for name in self.services)
         self.run(f"cat >/tmp/stall.toml <<'EOF'\n{CONFIG}\n{services}\nEOF")
-        self.exporter = self.unit("stall_exporter", f"{EXPORTER} {exporter_flags}")
-        self.unit("node_exporter", "/lab/prometheus-node-exporter --web.listen-address=127.0.0.1:9100")
+        self.exporter = self.unit("stall_exporter", EXPORTER, before("ours"))
+        node_exporter = "/lab/prometheus-node-exporter --web.listen-address=127.0.0.1:9100"
+        self.unit("node_exporter", node_exporter, before("node_exporter"))
         names = ",".join(["first", *self.services])
         process_exporter = "/lab/prometheus-process-exporter -web.listen-address 127.0.0.1:9256"
-        self.unit("process-exporter", f"{process_exporter} -procnames {names}")
+        self.unit("process-exporter", f"{process_exporter} -procnames {names}", before("process-exporter"))
         # Who measures must not wait for whom is measured.
         scrapers = self.group("lab", weight=10000)
         for target in self.targets.values():
