@@ -45,7 +45,8 @@ class Seen:
     # --- expecting --------------------------------------------------------------------------------------------------
 
     def check(self, what, held, figure):
-        self.checks.append({"what": what, "held": bool(held), "figure": figure})
+        """`held` may be None: could not be judged."""
+        self.checks.append({"what": what, "held": None if held is None else bool(held), "figure": figure})
 
     def answers(self, span, within):
         """We answer every scrape, in time. Law 1. Where the scraper itself was held up, its figure is no evidence."""
@@ -54,7 +55,9 @@ class Seen:
         good = [scrape for scrape in judged if scrape.answered and scrape.latency <= within]
         worst = max((scrape.latency for scrape in judged), default=0)
         figure = f"{len(good)} of {len(judged)}, slowest {worst * 1000:.0f} ms; {len(every) - len(judged)} not judged"
-        held = len(good) == len(judged) and len(judged) > len(every) / 2
+        # One slow page condemns; silence of a host that was too busy to measure on acquits nobody.
+        enough = len(judged) > len(every) / 2
+        held = (len(good) == len(judged)) if enough or len(good) < len(judged) else None
         self.check(f"every scrape is answered within {within * 1000:.0f} ms", held, figure)
 
     def _is_stolen(self, scrape, within):

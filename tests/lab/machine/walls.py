@@ -14,7 +14,11 @@ TAKERS = ("mutex_lock", "mutex_lock_interruptible", "mutex_lock_killable", "mute
 
 # Ways into a lock of another process: its mmap_lock, its exec_update_lock. The locks themselves have no fixed address.
 DOORS = {
-    "mmap_lock": ("__access_remote_vm", "access_remote_vm", "proc_pid_cmdline_read", "proc_mem_open", "proc_pid_maps_open"),
+    # Not proc_mem_open, which all of these call: auxv_open does too, for a process's own few numbers.
+    "mmap_lock": (
+        "__access_remote_vm", "access_remote_vm", "proc_pid_cmdline_read", "environ_open", "pid_maps_open",
+        "pid_smaps_open", "smaps_rollup_open", "pagemap_open", "mem_open",
+    ),  # fmt: skip
     "exec_update_lock": ("do_task_stat", "proc_pid_wchan", "do_io_accounting", "lock_trace"),
 }
 
