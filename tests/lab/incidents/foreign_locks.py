@@ -5,7 +5,7 @@ def run(story):
     story.service("database", "idle")
     story.service("bird", "route")
     story.observe()
-    pid = story.run("pgrep -x database").split()[0]
+    pid = story.pid("database")
     story.fault(f"hold exec {pid} 20 sleep").wait_for("acquired", 10)
     memory = story.fault(f"hold mmap {pid} 20 sleep")
     memory.wait_for("released", 60)

@@ -1,4 +1,4 @@
-"""Must not fire: frozen by either freezer, a vfork parent, a stop signal. In D or still, and nothing is wrong."""
+"""Must not fire: either freezer, a vfork parent, a core dump, a stop signal. In D or still, and nothing is wrong."""
 
 
 def run(story):
@@ -13,9 +13,13 @@ def run(story):
     story.run("echo FROZEN >/tmp/freezer/docker/freezer.state")
     stopped.kill(19)
     story.background("exec /lab/vfork_parent 25 2")
+    # A dump that is taken slowly: nobody reads the pipe, and the threads of the process wait for its end.
+    story.run("echo '|/bin/sleep 30' >/proc/sys/kernel/core_pattern")
+    story.background("ulimit -c unlimited; exec /lab/sleepers 4 threads 60")
+    story.run(f"kill -SEGV {story.pid('sleepers')}")
     story.mark("still")
     story.watch(20)
-    names = "paused|docker|stopped|vfork_parent"
+    names = "paused|docker|stopped|vfork_parent|sleepers"
     story.note("in truth", f"grep -lE '^Name:.({names})$' /proc/[0-9]*/status | xargs grep -hE '^(Name|State):' | cut -f2")
 
 
@@ -23,8 +27,9 @@ def expect(seen):
     span = seen.marks["still"], seen.marks["end"]
     seen.answers(span, within=0.5)
     seen.never_more('stall_service_(blocked|starved)_seconds{service="(bird|init)"}', 1, span)
-    for comm in ("paused", "docker", "stopped", "vfork_parent"):
+    for comm in ("paused", "docker", "stopped", "vfork_parent", "sleepers"):
         seen.never_more(f'stall_blocked_group_seconds_max{{comm="{comm}"}}', 0, span)
     seen.never_more("stall_blocked_tasks{.*}", 0, span)
     # Told apart, not overlooked.
     seen.reaches('stall_known_wait_tasks{kind="vfork"}', 2, span)
+    seen.reaches('stall_known_wait_tasks{kind="core_dump"}', 2, span)

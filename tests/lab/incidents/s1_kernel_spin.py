@@ -3,7 +3,7 @@
 
 def run(story):
     story.service("worker", "idle")
-    story.run("taskset -p 2 $(pidof service || pgrep -x worker) >/dev/null")
+    story.run(f"taskset -p 2 {story.pid('worker')} >/dev/null")
     story.observe()
     hog = story.fault("spin 20 nopreempt")
     hog.wait_for("start", 10)

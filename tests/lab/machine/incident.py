@@ -37,7 +37,10 @@ def play(name, kernel_name, binary=None):
     archive = initramfs.build(kernel, initramfs.build_exporter(binary))
     with Vm(kernel, archive, SECONDS_MAX, getattr(module, "COMMAND_LINE", "")) as vm:
         story = Story(vm)
-        module.run(story)
+        try:
+            module.run(story)
+        except LabError as error:
+            raise LabError(f"{error}\n{vm.console_text()[-3000:]}") from error
         truths = [fault.truth() for fault in story.faults]
         story.mark("end")
         seen = Seen(story.targets, story.marks, truths, story.facts, story.stolen)

@@ -85,6 +85,9 @@ class Story:
             self.services.append(name)
         return self.unit(name, f"/lab/service {name} {what}")
 
+    def pid(self, name):
+        return int(self.run(f"until pidof {name}; do sleep 0.1; done").split()[0])
+
     def background(self, script):
         return self.vm.channel.start(script)
 
