@@ -25,7 +25,7 @@ def expect(seen):
         seen.reaches(series, 5, held, within=10)
         seen.lower_bound(series, held)
         seen.ends(series, held[1], within=5)
-    # Not all kernels name rtnl_lock: a tail call leaves its caller as the wait channel.
+    # rtnl_lock is not named where its tail call leaves the caller as the wait channel: 6.1 and 6.12 do.
     seen.reaches('stall_blocked_tasks{wchan="(rtnl_lock|rtnetlink_rcv_msg|dev_ioctl)"}', 1, held, within=10)
     seen.reaches('stall_blocked_group_seconds_max{comm="bird"}', 5, held)
     seen.reaches("stall_uninterruptible_tasks", 2, held)
