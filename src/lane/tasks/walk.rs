@@ -157,9 +157,11 @@ impl TasksLane {
     fn finish(&mut self, sweep: &mut Sweep, running: u64, marks: Marks, tools: &mut Tools<'_>) {
         let over = sweep.rows.len().saturating_sub(self.limits.rows_max);
         if over > 0 {
-            // Waits that front tracks come first: an old wait must not lose its place to a new one.
+            // Waits that front tracks come first: an old wait must not lose its place to a new one. Then D before R: who
+            // runs is a row at every walk and would keep a wait out for ever.
             let known = &self.known;
-            sweep.rows.sort_by_key(|row| known.get(&row.tid).is_none_or(|known| !known.tracked));
+            let untracked = |row: &Row| known.get(&row.tid).is_none_or(|known| !known.tracked);
+            sweep.rows.sort_by_key(|row| (untracked(row), !blocked(row)));
             sweep.rows.truncate(self.limits.rows_max);
         }
         sweep.missed.over_rows = u64::try_from(over).unwrap_or(u64::MAX);
