@@ -15,6 +15,8 @@ use crate::source::{Kept, Reader, TaskDir, task};
 
 /// Kernel functions in which a kworker waits for work.
 const KWORKER_IDLE: [&str; 2] = ["worker_thread", "rescuer_thread"];
+/// The kernel's priority of a thread at nice −20, which rescuers run at (RESCUER_NICE_LEVEL, kernel/workqueue.c).
+const PRIO_NICE_MIN: u64 = 100;
 
 /// What the lane remembers of a thread.
 #[derive(Debug, Clone)]
@@ -239,11 +241,21 @@ impl Inspector {
         Ok(Seen { known, read, comm })
     }
 
-    /// The name of a kworker, `None` for everybody else. A kernel without `sched` cannot tell; its kworkers are then
-    /// read like other threads.
+    /// The name of a worker of a workqueue, `None` for everybody else. Before 6.9 a rescuer does not carry the name of
+    /// a kworker; it is told by its nice value and the function it idles in. A kernel without `sched` cannot tell; its
+    /// workers are then read like other threads.
     fn kworker(&self, thread: &Thread<'_>, reader: &mut Reader<'_>) -> Option<Box<str>> {
-        let comm = task::sched_comm(thread.read(ThreadFile::Sched, self.marks, reader).ok()?)?;
-        comm.starts_with(b"kworker/").then(|| label(comm, LABEL_MAX).into_boxed_str())
+        let text = thread.read(ThreadFile::Sched, self.marks, reader).ok()?;
+        let comm = task::sched_comm(text)?;
+        let named = comm.starts_with(b"kworker/");
+        let hurried = task::sched_prio(text) == Some(PRIO_NICE_MIN);
+        let name = label(comm, LABEL_MAX).into_boxed_str();
+        let worker = named
+            || (hurried && {
+                let wchan = thread.read(ThreadFile::Wchan, self.marks, reader).ok().and_then(task::wchan);
+                wchan == Some("rescuer_thread")
+            });
+        worker.then_some(name)
     }
 
     /// A kworker's state by its wait channel, which for a kernel thread takes no sleeping lock.
