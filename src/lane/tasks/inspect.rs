@@ -189,9 +189,9 @@ impl Inspector {
         let kworker = match before {
             Some(Known { kworker: None, .. }) => None,
             Some(known) if unmoved.is_some() => known.kworker.clone(),
-            // A kworker that has run may have made place for somebody else.
-            Some(_) => self.kworker(thread, reader),
-            None if thread.lone_root => self.kworker(thread, reader),
+            // One that has run may have made place for somebody else.
+            Some(known) => self.kworker(thread, known.kworker.as_deref(), reader),
+            None if thread.lone_root => self.kworker(thread, None, reader),
             None => None,
         };
         let fresh = Known {
@@ -244,7 +244,12 @@ impl Inspector {
     /// The name of a worker of a workqueue, `None` for everybody else. Before 6.9 a rescuer does not carry the name of
     /// a kworker; it is told by its nice value and the function it idles in. A kernel without `sched` cannot tell; its
     /// workers are then read like other threads.
-    fn kworker(&self, thread: &Thread<'_>, reader: &mut Reader<'_>) -> Option<Box<str>> {
+    fn kworker(
+        &self,
+        thread: &Thread<'_>,
+        before: Option<&str>,
+        reader: &mut Reader<'_>,
+    ) -> Option<Box<str>> {
         let text = thread.read(ThreadFile::Sched, self.marks, reader).ok()?;
         let comm = task::sched_comm(text)?;
         let named = comm.starts_with(b"kworker/");
