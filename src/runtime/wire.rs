@@ -258,6 +258,7 @@ mod tests {
             comm: "a".repeat(15),
             hint: crate::sample::Hint::None,
             services: 1,
+            services_whole: true,
         };
         Frame::Sweep(Sweep { rows: vec![row; rows], missed: Missed::default(), ..Sweep::default() })
     }

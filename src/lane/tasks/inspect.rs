@@ -48,6 +48,11 @@ impl Known {
         self.state == State::Uninterruptible || self.hint == Hint::WorkItem
     }
 
+    /// The row is what is known now.
+    pub fn shows(&self, row: &Row) -> bool {
+        self.mark == row.mark && self.state == row.state && self.hint == row.hint
+    }
+
     /// Must have a row in the frame.
     pub fn matters(&self) -> bool {
         self.blocked() || self.state == State::Running
@@ -138,7 +143,7 @@ pub struct Seen {
 
 impl Seen {
     /// The row for the frame.
-    pub fn row(&self, tid: Tid, services: u64) -> Row {
+    pub fn row(&self, tid: Tid, services: u64, services_whole: bool) -> Row {
         Row {
             tid,
             pid: self.known.pid,
@@ -149,6 +154,7 @@ impl Seen {
             comm: self.comm.clone(),
             hint: self.known.hint,
             services,
+            services_whole,
         }
     }
 }
@@ -180,7 +186,7 @@ impl Inspector {
         let text = thread.read(self.marks.file(), self.marks, reader)?;
         let mark = self.marks.parse(text).ok_or_else(|| thread.malformed(self.marks.file()))?;
         // A mark never goes back: smaller numbers under the same id are another thread's.
-        let before = before.filter(|known| known.pid == thread.pid && known.mark.slices <= mark.slices);
+        let before = before.filter(|known| known.pid == thread.pid && known.mark <= mark);
         let unmoved = before.filter(|known| known.mark == mark);
         if unmoved.is_some_and(|known| known.settled() && !letter) {
             return Ok(Outcome::Unmoved);
@@ -256,6 +262,7 @@ impl Inspector {
         let hurried = task::sched_prio(text) == Some(PRIO_NICE_MIN);
         let name = label(comm, LABEL_MAX).into_boxed_str();
         let worker = named
+            || (hurried && before == Some(&*name))
             || (hurried && {
                 let wchan = thread.read(ThreadFile::Wchan, self.marks, reader).ok().and_then(task::wchan);
                 wchan == Some("rescuer_thread")
