@@ -51,7 +51,7 @@ const CPU_BUDGET: RangeInclusive<f64> = 0.0001..=1.0;
 /// The end is the kernel's PID_MAX_LIMIT.
 const THREADS: RangeInclusive<usize> = 100..=4_194_304;
 /// As many rows with the longest names still fit into one frame (`runtime::wire::FRAME_MAX`).
-const ROWS: RangeInclusive<usize> = 16..=49_152;
+const ROWS: RangeInclusive<usize> = 16..=65_536;
 const THRESHOLD: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
 const TOP: RangeInclusive<usize> = 1..=64;
 /// 16 384 lines of at most 4 KiB are 64 MiB, the worst that a blocked stderr may cost.

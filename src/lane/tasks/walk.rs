@@ -196,8 +196,8 @@ impl TasksLane {
         sweep.rows.retain(|row| known.get(&row.tid).is_some_and(|known| known.shows(row)));
         let over = sweep.rows.len().saturating_sub(self.limits.rows_max);
         if over > 0 {
-            // Waits that front tracks come first: an old wait must not lose its place to a new one. Then D before R: who
-            // runs is a row at every walk and would keep a wait out for ever.
+            // Waits that front tracks come first: an old wait must not lose its place to a new one. Then D before R:
+            // who runs is a row at every walk and would keep a wait out for ever.
             let known = &self.known;
             let untracked = |row: &Row| known.get(&row.tid).is_none_or(|known| !known.tracked);
             sweep.rows.sort_by_key(|row| (untracked(row), !blocked(row)));
