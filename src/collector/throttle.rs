@@ -8,8 +8,9 @@
 //! made and removed between two searches (`throttle.interval`); a quota shows from the next search on. Counters begin
 //! again when a group is made again under the same name.
 //!
-//! Read every second: on v1 everything; on v2 `cpu.stat.local` (from 6.6), while `cpu.stat`, whose read flushes
-//! statistics under a lock that the whole host shares, is read every five seconds.
+//! Read every second, while the lane's share of `tasks.cpu_budget` allows: on v1 periods and stops; on v2 the stopped
+//! time of `cpu.stat.local` (from 6.6). Read every five seconds: v1's CPU usage, and v2's `cpu.stat`, whose read
+//! flushes statistics under a lock that the whole host shares.
 
 use crate::base::bounded::top;
 use crate::collector::{Slice, World};

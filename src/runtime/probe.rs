@@ -31,7 +31,7 @@ const AFTER_PANIC: Duration = Duration::from_secs(5);
 /// Shares of the CPU budget.
 const TASKS_SHARE: f64 = 0.7;
 const DETAIL_SHARE: f64 = 0.1;
-const THROTTLE_SHARE: f64 = 0.15;
+const THROTTLE_SHARE: f64 = 0.2;
 /// Descriptors that the throttle lane leaves to the other lanes of the process.
 const DESCRIPTORS_SPARE: u64 = 256;
 

@@ -202,7 +202,7 @@ pub const ROWS: [Row; 40] = [
         "CGROUP",
         Class::Guarded,
         Reader::Probe,
-        "kernfs_fop_readdir, kernfs_iop_getattr: directory lock shared, kernfs lock; the link count tells of sub-groups",
+        "kernfs_fop_readdir, kernfs_iop_getattr: directory lock shared, kernfs lock; link count = sub-groups",
         "3.10 to 6.18, live",
     ),
     row(

@@ -192,7 +192,7 @@ impl Place<'_> {
                 }
                 out.write_str(file.name())
             }
-            Self::Groups { group } if group.is_empty() => out.write_char('.'),
+            Self::Groups { group: [] } => out.write_char('.'),
             Self::Groups { group } => out.write_bytes(group),
         }
     }

@@ -13,8 +13,9 @@ use crate::source::{Kept, Reader, cgroup};
 
 /// Longest label, bytes. Paths of containers are about 200: both ends, slice and id, must be whole.
 const LABEL_MAX: usize = 256;
-/// v2's `cpu.stat` is read this often: each read flushes statistics under a lock that the whole host shares.
-const FLUSH_EVERY: Duration = Duration::from_millis(4900);
+/// What is read at a slower pace: v2's `cpu.stat`, because each read flushes statistics under a lock that the whole
+/// host shares, and v1's CPU usage, because it would double the cost of a sample.
+const SLOW: Duration = Duration::from_millis(4900);
 /// Where v1's cpuacct is mounted when it is not together with cpu.
 const CPUACCT: &[u8] = b"cpuacct";
 
@@ -32,8 +33,8 @@ pub struct Home<'a> {
 /// The files of a group that are read again and again.
 #[derive(Debug)]
 enum Files {
-    V1 { stat: Kept, usage: Option<Kept> },
-    V2 { stat: Kept, local: Option<Kept>, flushed: Option<Mono> },
+    V1 { stat: Kept, usage: Option<Kept>, read: Option<Mono> },
+    V2 { stat: Kept, local: Option<Kept>, read: Option<Mono> },
 }
 
 #[derive(Debug)]
@@ -185,12 +186,12 @@ impl Files {
         let stat = reader.keep(&place(home.path, CgroupFile::CpuStat))?;
         if home.hierarchy.unified {
             let local = reader.keep(&place(home.path, CgroupFile::CpuStatLocal)).ok();
-            return Ok(Self::V2 { stat, local, flushed: None });
+            return Ok(Self::V2 { stat, local, read: None });
         }
         let elsewhere = join(CPUACCT, home.group);
         let mut usage = |path: &[u8]| reader.keep(&place(path, CgroupFile::CpuacctUsage)).ok();
         let usage = usage(home.path).or_else(|| usage(&elsewhere));
-        Ok(Self::V1 { stat, usage })
+        Ok(Self::V1 { stat, usage, read: None })
     }
 
     /// The numbers now; `None` when they are not what the kernel prints.
@@ -201,32 +202,43 @@ impl Files {
         reader: &mut Reader<'_>,
     ) -> Result<Option<GroupUsage>, SourceError> {
         match self {
-            Self::V1 { stat, usage } => {
-                let read = cgroup::cpu_stat(reader.again(stat)?).map(from_stat);
-                let Some(read) = read else { return Ok(None) };
-                // The cpuacct group of this name is another directory when it is another mount, and may have ended
-                // before this one.
-                let usage_ns = usage.as_ref().and_then(|kept| reader.again(kept).ok());
-                Ok(Some(GroupUsage { usage_ns: usage_ns.and_then(cgroup::cpuacct_usage), ..read }))
+            Self::V1 { stat, usage, read } => {
+                let Some(mut new) = cgroup::cpu_stat(reader.again(stat)?).map(from_stat) else {
+                    return Ok(None);
+                };
+                new.usage_ns = last.and_then(|last| last.usage_ns);
+                if due(*read, last, now) {
+                    // The cpuacct group of this name is another directory when it is another mount, and may have
+                    // ended before this one.
+                    let text = usage.as_ref().and_then(|kept| reader.again(kept).ok());
+                    new.usage_ns = text.and_then(cgroup::cpuacct_usage);
+                    *read = Some(now);
+                }
+                Ok(Some(new))
             }
-            Self::V2 { stat, local, flushed } => {
-                let mut read = last;
-                if last.is_none() || flushed.is_none_or(|at| now.since(at) >= FLUSH_EVERY) {
+            Self::V2 { stat, local, read } => {
+                let mut new = last;
+                if due(*read, last, now) {
                     let text = reader.again(stat)?;
                     let usage_ns = cgroup::usage(text);
-                    read = cgroup::cpu_stat(text).map(|stat| GroupUsage { usage_ns, ..from_stat(stat) });
-                    *flushed = Some(now);
+                    new = cgroup::cpu_stat(text).map(|stat| GroupUsage { usage_ns, ..from_stat(stat) });
+                    *read = Some(now);
                 }
-                if let (Some(read), Some(local)) = (&mut read, local) {
+                if let (Some(new), Some(local)) = (&mut new, local) {
                     let Some(throttled) = cgroup::throttled_local(reader.again(local)?) else {
                         return Ok(None);
                     };
-                    read.throttled_ns = throttled;
+                    new.throttled_ns = throttled;
                 }
-                Ok(read)
+                Ok(new)
             }
         }
     }
+}
+
+/// Whether what is read at the slower pace is to be read now.
+fn due(read: Option<Mono>, last: Option<GroupUsage>, now: Mono) -> bool {
+    last.is_none() || read.is_none_or(|at| now.since(at) >= SLOW)
 }
 
 fn from_stat(stat: cgroup::CpuStat) -> GroupUsage {

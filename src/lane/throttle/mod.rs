@@ -25,6 +25,8 @@ const SAMPLE: Duration = Duration::from_millis(900);
 const BURST: Duration = Duration::from_millis(2);
 /// And then steps back for at least this long.
 const REST: Duration = Duration::from_millis(10);
+/// Part of the lane's budget that samples may take before they come less often.
+const SAMPLES_SHARE: f64 = 0.75;
 /// Descriptors that a kept group takes.
 const DESCRIPTORS_EACH: usize = 2;
 /// The first kernel in which a removed group's files answer so on every read (kernfs). On older ones a descriptor of
@@ -82,8 +84,8 @@ impl ThrottleLane {
         let (rows, ended) = self.kept.sample(whole, at, &mut tools.reader, &mut self.missed);
         let missed = std::mem::take(&mut self.missed);
         (tools.send)(&Frame::Quotas(Quotas { at, whole, rows, ended, missed }));
-        // Half of the budget at most: a host full of quotas must not stop the search for new ones.
-        let rest = clock::thread_cpu().saturating_sub(cpu).div_f64(self.share / 2.0);
+        // A part of the budget at most: a host full of quotas must not stop the search for new ones.
+        let rest = clock::thread_cpu().saturating_sub(cpu).div_f64(self.share * SAMPLES_SHARE);
         self.sample_due = at.plus(SAMPLE.max(rest));
     }
 
