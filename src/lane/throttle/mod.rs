@@ -115,6 +115,9 @@ impl ThrottleLane {
             self.kept.retain(self.number);
         }
         self.sample(true, tools);
+        if let Some(error) = &walk.failed {
+            (tools.send)(&Frame::Failed { lane: Lane::Throttle, why: error.to_string() });
+        }
     }
 
     fn plan(&mut self) {

@@ -45,6 +45,8 @@ pub struct Walk {
     room: usize,
     /// It has looked everywhere so far.
     pub complete: bool,
+    /// The newest failure that is not an end.
+    pub failed: Option<SourceError>,
 }
 
 impl Walk {
@@ -57,7 +59,7 @@ impl Walk {
         let roots = [v2.map(|mount| (mount, true)), v1.map(|mount| (mount, false))];
         let roots = roots.into_iter().flatten();
         let open = roots.map(|(mount, unified)| (Hierarchy { mount, unified }, Vec::new())).collect();
-        Self { open, names: Vec::new(), number, room: most, complete: true }
+        Self { open, names: Vec::new(), number, room: most, complete: true, failed: None }
     }
 
     /// Visits one group; false when there is none left.
@@ -81,6 +83,7 @@ impl Walk {
         {
             missed.unread = missed.unread.saturating_add(1);
             self.complete = false;
+            self.failed = Some(error);
         }
         true
     }
