@@ -199,7 +199,7 @@ pub const ROWS: [Row; 40] = [
         "3.10 to 6.18",
     ),
     row(
-        "CGROUP",
+        "CGROUP/",
         Class::Guarded,
         Reader::Probe,
         "kernfs_fop_readdir, kernfs_iop_getattr: directory lock shared, kernfs lock; link count = sub-groups",
