@@ -232,6 +232,8 @@ impl<'a> Engine<'a> {
                     .saturating_add(self.tracks.starved.dropped),
             ),
             ("watched", missed.over_watched),
+            ("throttle.groups_max", self.tracks.quotas.missed.over_groups),
+            ("throttle.walk_max", self.tracks.quotas.missed.over_walk),
             ("series", self.series_dropped),
             ("log.queue", (self.log_dropped)()),
         ];

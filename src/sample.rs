@@ -15,11 +15,13 @@ pub enum Lane {
     Detail,
     /// Control groups: members of services, our own quota.
     Cgroups,
+    /// Control groups with a CPU quota.
+    Throttle,
 }
 
 impl Lane {
     /// All lanes, in the order of their shared-memory cells.
-    pub const ALL: [Self; 3] = [Self::Tasks, Self::Detail, Self::Cgroups];
+    pub const ALL: [Self; 4] = [Self::Tasks, Self::Detail, Self::Cgroups, Self::Throttle];
 
     /// The label value.
     pub const fn name(self) -> &'static str {
@@ -27,6 +29,7 @@ impl Lane {
             Self::Tasks => "tasks",
             Self::Detail => "detail",
             Self::Cgroups => "cgroups",
+            Self::Throttle => "throttle",
         }
     }
 
@@ -47,6 +50,8 @@ pub enum Frame {
     Detail(Vec<Detail>),
     /// Our own group.
     Own(OwnGroup),
+    /// Groups with a CPU quota.
+    Quotas(Quotas),
     /// A lane could not do its work; the reason in one line.
     Failed {
         /// Which lane.
@@ -199,4 +204,63 @@ pub struct OwnGroup {
     pub quota_cores: Option<f64>,
     /// Throttled periods of the group that has it.
     pub throttled_periods: Option<u64>,
+}
+
+/// Groups with a CPU quota: all of them, or what has changed.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Quotas {
+    /// When they were read.
+    pub at: Mono,
+    /// These are all there are: what is not among them has ended or has no quota any more.
+    pub whole: bool,
+    /// Groups that are new or whose numbers have changed.
+    pub rows: Vec<QuotaRow>,
+    /// Labels of groups that have ended, lost their quota or cannot be read.
+    pub ended: Vec<String>,
+    /// What was left out since the last frame.
+    pub missed: QuotasMissed,
+}
+
+/// One group with a CPU quota.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QuotaRow {
+    /// Its path below the hierarchy's root, as a label value; no two groups of a frame have the same.
+    pub group: String,
+    /// Its quota in cores.
+    pub quota_cores: f64,
+    /// Its counters.
+    pub usage: GroupUsage,
+}
+
+/// The counters of a group, since it was made. A group that is made again under the same name begins again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupUsage {
+    /// Periods that have passed while the group had something to run.
+    pub periods: u64,
+    /// Periods in which any CPU of the group was throttled.
+    pub throttled_periods: u64,
+    /// Throttled time that has ended, over all CPUs.
+    pub throttled_ns: u64,
+    /// CPU time used, where the kernel counts it.
+    pub usage_ns: Option<u64>,
+}
+
+/// What the throttle lane left out; all zero on an ordinary host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuotasMissed {
+    /// Groups that were there and could not be read or understood, or whose label another group has.
+    pub unread: u64,
+    /// Groups with a quota past `throttle.groups_max`.
+    pub over_groups: u64,
+    /// Groups past `throttle.walk_max`.
+    pub over_walk: u64,
+}
+
+impl QuotasMissed {
+    /// Adds another frame's.
+    pub fn add(&mut self, other: &Self) {
+        self.unread = self.unread.saturating_add(other.unread);
+        self.over_groups = self.over_groups.saturating_add(other.over_groups);
+        self.over_walk = self.over_walk.saturating_add(other.over_walk);
+    }
 }

@@ -5,6 +5,7 @@ pub mod blocked;
 pub mod load;
 pub mod own;
 pub mod service;
+pub mod throttle;
 
 use std::time::Duration;
 
@@ -55,7 +56,7 @@ pub struct Slice {
 }
 
 /// All slices, in page order.
-pub static ALL: [&Slice; 4] = [&blocked::SLICE, &load::SLICE, &service::SLICE, &own::SLICE];
+pub static ALL: [&Slice; 5] = [&blocked::SLICE, &load::SLICE, &throttle::SLICE, &service::SLICE, &own::SLICE];
 
 #[cfg(test)]
 mod tests {

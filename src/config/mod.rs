@@ -67,6 +67,8 @@ pub struct Config {
     pub tasks: Tasks,
     /// The slice *blocked*.
     pub blocked: Blocked,
+    /// The slice *throttle*.
+    pub throttle: Throttle,
     /// Essential services. PID 1 is not in this list: it is always watched, under the name `init`.
     pub services: Vec<Service>,
     /// The exporter's own cgroup.
@@ -110,6 +112,7 @@ impl Config {
                 rows_max: 16_384,
             },
             blocked: Blocked { threshold: Duration::from_secs(5), top: 10 },
+            throttle: Throttle { interval: Duration::from_secs(30), groups_max: 1000, walk_max: 20_000 },
             services: Vec::new(),
             own: Own::default(),
             disabled: Vec::new(),
@@ -185,6 +188,17 @@ pub struct Blocked {
     pub threshold: Duration,
     /// Slots of the top-K families by comm. Default 10.
     pub top: usize,
+}
+
+/// Limits of the slice *throttle*.
+#[derive(Debug, Clone)]
+pub struct Throttle {
+    /// Groups with a quota are looked for this often, while the budget allows. Default 30 s.
+    pub interval: Duration,
+    /// Most groups with a quota; each keeps two descriptors. Default 1000.
+    pub groups_max: usize,
+    /// Most groups that one search looks at. Default 20 000.
+    pub walk_max: usize,
 }
 
 /// An essential service.

@@ -22,6 +22,10 @@ pub struct Collector {
 pub const COLLECTORS: &[Collector] = &[
     Collector { name: "blocked", help: "Tasks in uninterruptible sleep: since when, on what" },
     Collector { name: "load", help: "Active and uninterruptible tasks from successive load averages" },
+    Collector {
+        name: "throttle",
+        help: "Control groups with a CPU quota: throttled periods and time, CPU usage",
+    },
     Collector { name: "service", help: "Essential services: blocked, starved, how many tasks" },
 ];
 
@@ -54,6 +58,9 @@ const THREADS: RangeInclusive<usize> = 100..=4_194_304;
 const ROWS: RangeInclusive<usize> = 16..=65_536;
 const THRESHOLD: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
 const TOP: RangeInclusive<usize> = 1..=64;
+/// The descriptors of a process are 8192.
+const GROUPS: RangeInclusive<usize> = 1..=3500;
+const GROUPS_WALKED: RangeInclusive<usize> = 16..=200_000;
 /// 16 384 lines of at most 4 KiB are 64 MiB, the worst that a blocked stderr may cost.
 const LOG_QUEUE: RangeInclusive<usize> = 16..=16_384;
 
@@ -149,6 +156,17 @@ pub const SETTINGS: &[Setting] = &[
         Slot::Time(&mut c.blocked.threshold, THRESHOLD)
     }),
     row("blocked.top", "Slots of the families by comm", |c| Slot::Count(&mut c.blocked.top, TOP)),
+    row(
+        "throttle.interval",
+        "Control groups with a quota are looked for this often, while the budget allows",
+        |c| Slot::Time(&mut c.throttle.interval, INTERVAL),
+    ),
+    row("throttle.groups-max", "Control groups with a quota; each keeps two descriptors", |c| {
+        Slot::Count(&mut c.throttle.groups_max, GROUPS)
+    }),
+    row("throttle.walk-max", "Control groups that one search for quotas looks at", |c| {
+        Slot::Count(&mut c.throttle.walk_max, GROUPS_WALKED)
+    }),
     row(
         "self.cgroup",
         "The exporter's own cgroup, below the cgroup root, where the kernel cannot be asked safely",

@@ -1,7 +1,8 @@
 //! The cgroups lane: members of services that are selected by control group, and our own quota. Everything here goes
 //! through kernfs, whose locks a removal elsewhere may hold, so it may hang alone.
 
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ const DEPTH_MAX: usize = 32;
 /// The lane.
 pub struct CgroupsLane {
     handover: Arc<Handover>,
-    services: Vec<(u64, String)>,
+    services: Vec<(u64, Vec<u8>)>,
     own: Option<PathBuf>,
     kernel: Option<Version>,
 }
@@ -35,7 +36,7 @@ impl CgroupsLane {
     /// A lane for these services. `own` is the configured path of our own group.
     pub fn new(handover: Arc<Handover>, services: &[Service], own: Option<PathBuf>) -> Self {
         let services = services.iter().enumerate().filter_map(|(index, service)| match &service.selector {
-            Selector::Cgroup(path) => Some((bit(index), path.display().to_string())),
+            Selector::Cgroup(path) => Some((bit(index), below_root(path))),
             Selector::Comm(_) => None,
         });
         Self { handover, services: services.collect(), own, kernel: Version::running() }
@@ -47,7 +48,7 @@ impl CgroupsLane {
         let before = self.handover.members().unwrap_or_default();
         let (mut members, mut failed) = (Members::new(), None);
         for (bit, group) in &self.services {
-            let place = Place::Cgroup { group: group.trim_start_matches('/'), file: CgroupFile::Procs };
+            let place = Place::Cgroup { group, file: CgroupFile::Procs };
             let pids: Vec<u32> = match reader.whole(&place) {
                 Ok(text) => cgroup::procs(text).collect(),
                 Err(error) if error.vanished() => Vec::new(),
@@ -64,9 +65,9 @@ impl CgroupsLane {
     }
 
     /// Our own groups, below the cgroup root: the configured one, or the kernel's answer where asking is lock-safe.
-    fn own_groups(&self, reader: &mut Reader<'_>) -> Vec<String> {
+    fn own_groups(&self, reader: &mut Reader<'_>) -> Vec<Vec<u8>> {
         if let Some(own) = &self.own {
-            return vec![own.display().to_string()];
+            return vec![below_root(own)];
         }
         if !self.kernel.is_some_and(Version::own_cgroup_is_safe) {
             return Vec::new();
@@ -75,7 +76,7 @@ impl CgroupsLane {
         let ours = cgroup::own_groups(text).filter(|(controllers, _)| {
             controllers.is_empty() || controllers.split(|byte| *byte == b',').any(|name| name == b"cpu")
         });
-        ours.filter_map(|(_, path)| std::str::from_utf8(path).ok().map(str::to_owned)).collect()
+        ours.map(|(_, path)| path.to_vec()).collect()
     }
 
     /// The smallest quota of our group and its ancestors, and how often that group was throttled.
@@ -95,17 +96,21 @@ impl CgroupsLane {
     }
 }
 
-/// A group and its ancestors, in every mount in which the cpu controller may be.
-fn ancestors(path: &str) -> Vec<String> {
-    let path = path.trim_matches('/');
-    let mut ends: Vec<usize> = path.match_indices('/').map(|(at, _)| at).collect();
-    ends.push(path.len());
-    let groups =
-        ends.iter().rev().take(DEPTH_MAX).filter_map(|end| path.get(..*end)).filter(|path| !path.is_empty());
-    groups.flat_map(|group| MOUNTS.iter().map(move |mount| format!("{mount}{group}"))).collect()
+/// The bytes of a configured path, without the slash that would lead out of the tree.
+fn below_root(path: &Path) -> Vec<u8> {
+    let bytes = path.as_os_str().as_bytes();
+    bytes.get(bytes.iter().take_while(|byte| **byte == b'/').count()..).unwrap_or_default().to_vec()
 }
 
-fn quota(group: &str, reader: &mut Reader<'_>) -> Option<f64> {
+/// A group and its ancestors, in every mount in which the cpu controller may be.
+fn ancestors(path: &[u8]) -> Vec<Vec<u8>> {
+    let names: Vec<&[u8]> = path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).collect();
+    let groups = (1..=names.len()).rev().take(DEPTH_MAX).filter_map(|depth| names.get(..depth));
+    let groups = groups.map(|names| names.join(&b'/'));
+    groups.flat_map(|group| MOUNTS.iter().map(move |mount| [mount.as_bytes(), &group].concat())).collect()
+}
+
+fn quota(group: &[u8], reader: &mut Reader<'_>) -> Option<f64> {
     let mut text = |file| reader.read(&Place::Cgroup { group, file }).ok().map(<[u8]>::to_vec);
     if let Some(max) = text(CgroupFile::CpuMax) {
         return cgroup::cpu_max(&max);
@@ -137,11 +142,12 @@ mod tests {
 
     #[test]
     fn every_ancestor_is_asked_in_every_mount_and_the_root_is_not() {
-        let groups = ancestors("/system.slice/x.service");
+        let groups = ancestors(b"/system.slice/x.service");
         assert_eq!(groups.len(), 8);
-        assert_eq!(groups.first().map(String::as_str), Some("system.slice/x.service"));
-        assert!(groups.contains(&"cpu/system.slice".to_owned()));
-        assert!(ancestors("/").is_empty());
-        assert_eq!(ancestors(&"/a".repeat(100)).len(), DEPTH_MAX * MOUNTS.len());
+        assert_eq!(groups.first().map(Vec::as_slice), Some(&b"system.slice/x.service"[..]));
+        assert!(groups.contains(&b"cpu/system.slice".to_vec()));
+        assert!(ancestors(b"/").is_empty());
+        assert_eq!(below_root(Path::new("//a/b")), b"a/b");
+        assert_eq!(ancestors("/a".repeat(100).as_bytes()).len(), DEPTH_MAX * MOUNTS.len());
     }
 }

@@ -6,6 +6,7 @@ pub mod cgroups;
 pub mod detail;
 pub mod handover;
 pub mod tasks;
+pub mod throttle;
 
 use std::time::Duration;
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 
 use crate::base::clock::{self, Mono, nanos};
 use crate::config::Config;
@@ -16,6 +17,7 @@ use crate::lane::cgroups::CgroupsLane;
 use crate::lane::detail::DetailLane;
 use crate::lane::handover::Handover;
 use crate::lane::tasks::TasksLane;
+use crate::lane::throttle::ThrottleLane;
 use crate::lane::{Tools, Work};
 use crate::runtime::shared::{Beat, Region};
 use crate::runtime::wire::{self, LanePlan};
@@ -27,8 +29,11 @@ const STACK: usize = 256 * 1024;
 /// A lane that panicked tries again after this.
 const AFTER_PANIC: Duration = Duration::from_secs(5);
 /// Shares of the CPU budget.
-const TASKS_SHARE: f64 = 0.8;
+const TASKS_SHARE: f64 = 0.7;
 const DETAIL_SHARE: f64 = 0.1;
+const THROTTLE_SHARE: f64 = 0.2;
+/// Descriptors that the throttle lane leaves to the other lanes of the process.
+const DESCRIPTORS_SPARE: u64 = 256;
 
 /// Runs the lanes until front closes the pipe. Returns the exit status.
 pub fn run(config: &Config, region: Region, slot: usize, plan: &[LanePlan], pipe: BorrowedFd<'_>) -> i32 {
@@ -118,6 +123,10 @@ impl Runner {
                 Box::new(DetailLane::new(handover, tasks.look_interval, share, self.plan.avoid.clone(), now))
             }
             Lane::Cgroups => Box::new(CgroupsLane::new(handover, services, self.config.own.cgroup.clone())),
+            Lane::Throttle => {
+                let share = tasks.cpu_budget * THROTTLE_SHARE;
+                Box::new(ThrottleLane::new(&self.config, descriptors(), share, now))
+            }
         }
     }
 
@@ -133,6 +142,12 @@ impl Runner {
             write_all(pipe.as_fd(), bytes);
         }
     }
+}
+
+/// Descriptors that kept files of groups may take.
+fn descriptors() -> usize {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(limit.saturating_sub(DESCRIPTORS_SPARE)).unwrap_or(usize::MAX)
 }
 
 fn write_all(pipe: BorrowedFd<'_>, mut bytes: &[u8]) {

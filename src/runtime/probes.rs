@@ -154,6 +154,7 @@ impl Probes {
             Frame::Look(_) => (Lane::Tasks, false),
             Frame::Detail(details) => (Lane::Detail, details.is_empty()),
             Frame::Own(_) => (Lane::Cgroups, true),
+            Frame::Quotas(quotas) => (Lane::Throttle, quotas.whole),
             Frame::Failed { lane, .. } => (*lane, false),
         };
         if let Some(stuck) = self.supervisor.lane(lane).stuck {

@@ -18,13 +18,13 @@ use std::fmt::{self, Write as _};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir, openat, statat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, RawDirEntry, openat, statat};
 use rustix::io::{Errno, pread};
 
 use crate::config::Roots;
 use error::{Cause, SourceError};
 use paths::{Class, Reader as Side, RowId};
-use place::{Base, Place, ThreadFile, Tree};
+use place::{Base, Out, Place, ThreadFile, Tree};
 
 /// Most bytes of one file that are looked at. `status` is about 1.5 KiB, `sched` about 2 KiB.
 const TEXT_MAX: usize = 64 * 1024;
@@ -229,26 +229,80 @@ impl<'a> Reader<'a> {
     ) -> Result<u64, SourceError> {
         ids.clear();
         let mut left_out = 0;
+        self.entries(fd, place, |entry| {
+            let id = task::number(entry.file_name().to_bytes()).and_then(|id| u32::try_from(id).ok());
+            match id {
+                Some(id) if ids.len() < most => ids.push(id),
+                Some(_) => left_out += 1,
+                None => {}
+            }
+        })?;
+        Ok(left_out)
+    }
+
+    /// Lists the names of the groups directly below a group into `names`, at most `most` of them. Returns how many
+    /// were left out.
+    ///
+    /// # Errors
+    /// What the kernel answered. `names` then holds what was listed before.
+    pub fn list_groups(
+        &mut self,
+        group: &[u8],
+        most: usize,
+        names: &mut Vec<Vec<u8>>,
+    ) -> Result<u64, SourceError> {
+        let place = Place::Groups { group };
+        let fd = self.open(&place, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        names.clear();
+        let mut left_out = 0;
+        self.entries(fd.as_fd(), &place, |entry| {
+            let name = entry.file_name().to_bytes();
+            if entry.file_type() != FileType::Directory || matches!(name, b"." | b"..") {
+                return;
+            }
+            if names.len() < most {
+                names.push(name.to_vec());
+            } else {
+                left_out += 1;
+            }
+        })?;
+        Ok(left_out)
+    }
+
+    fn entries(
+        &mut self,
+        fd: BorrowedFd<'_>,
+        place: &Place<'_>,
+        mut each: impl FnMut(&RawDirEntry<'_>),
+    ) -> Result<(), SourceError> {
         let mut entries = RawDir::new(fd, &mut self.entries);
         loop {
             if entries.is_buffer_empty() {
                 self.stamp.enter(place.row(), place.subject());
             }
             match entries.next() {
-                None => return Ok(left_out),
+                None => return Ok(()),
                 Some(Err(errno)) => {
                     return Err(SourceError::at(place.row(), place.subject(), Cause::from(errno)));
                 }
-                Some(Ok(entry)) => {
-                    let id = task::number(entry.file_name().to_bytes()).and_then(|id| u32::try_from(id).ok());
-                    match id {
-                        Some(id) if ids.len() < most => ids.push(id),
-                        Some(_) => left_out += 1,
-                        None => {}
-                    }
-                }
+                Some(Ok(entry)) => each(&entry),
             }
         }
+    }
+
+    /// Whether there may be groups below a group, without listing it: a directory has a link for each of its
+    /// sub-directories and two of its own. A filesystem that does not count links gives one, which means maybe.
+    ///
+    /// # Errors
+    /// What the kernel answered.
+    pub fn has_groups(&mut self, group: &[u8]) -> Result<bool, SourceError> {
+        let place = Place::Groups { group };
+        let fail = |cause| SourceError::at(place.row(), 0, cause);
+        let root = self.host.root(Tree::Cgroup).ok_or_else(|| fail(Cause::NoTree))?;
+        let path = path(&place, Base::Root, &mut self.path)?;
+        self.stamp.enter(place.row(), 0);
+        let stat = statat(root, path, AtFlags::empty()).map_err(|errno| fail(Cause::from(errno)))?;
+        Ok(stat.st_nlink != 2)
     }
 
     /// Owner and number of threads of a process, without listing them.
@@ -308,9 +362,15 @@ struct PathBuffer<'b> {
 
 impl fmt::Write for PathBuffer<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.write_bytes(text.as_bytes())
+    }
+}
+
+impl Out for PathBuffer<'_> {
+    fn write_bytes(&mut self, bytes: &[u8]) -> fmt::Result {
         let (place, rest) =
-            std::mem::take(&mut self.rest).split_at_mut_checked(text.len()).ok_or(fmt::Error)?;
-        place.copy_from_slice(text.as_bytes());
+            std::mem::take(&mut self.rest).split_at_mut_checked(bytes.len()).ok_or(fmt::Error)?;
+        place.copy_from_slice(bytes);
         self.rest = rest;
         Ok(())
     }

@@ -105,7 +105,7 @@ const fn never(pattern: &'static str, kernel: &'static str, checked: &'static st
 const ALL: &str = "3.10 to 6.18, live";
 
 /// The table. The first rows are those of `Place::row`, in its order; a test holds the two together.
-pub const ROWS: [Row; 37] = [
+pub const ROWS: [Row; 40] = [
     row("/proc/loadavg", Class::Safe, Reader::Front, "loadavg_proc_show: per-CPU sums, no lock", ALL),
     row(
         "/proc",
@@ -197,6 +197,27 @@ pub const ROWS: [Row; 37] = [
         Reader::Probe,
         "v1 cpu_cfs_stat_show: plain loads; v2 cpu_stat_show: cgroup_rstat_flush, global rstat lock",
         "3.10 to 6.18",
+    ),
+    row(
+        "CGROUP/",
+        Class::Guarded,
+        Reader::Probe,
+        "kernfs_fop_readdir, kernfs_iop_getattr: directory lock shared, kernfs lock; link count = sub-groups",
+        "3.10 to 6.18, live",
+    ),
+    row(
+        "CGROUP/cpu.stat.local",
+        Class::Guarded,
+        Reader::Probe,
+        "cpu_local_stat_show: throttled_time_self, loop over CPUs, no flush; open: kernfs lock",
+        "6.6, 6.12, 6.18",
+    ),
+    row(
+        "CGROUP/cpuacct.usage",
+        Class::Guarded,
+        Reader::Probe,
+        "cpuusage_read: loop over CPUs, lockless on 64 bit; open: kernfs lock",
+        "3.10, 4.18, 5.15, 6.6, 6.18",
     ),
     row(
         "--config.file",

@@ -58,10 +58,15 @@ pub enum Place<'a> {
     OwnCgroup,
     /// A file of a control group, by the group's path below the cgroup root.
     Cgroup {
-        /// Path below the cgroup root, without leading slash.
-        group: &'a str,
+        /// Path below the cgroup root, without leading slash; a name may be any bytes.
+        group: &'a [u8],
         /// Which file.
         file: CgroupFile,
+    },
+    /// The directory of a control group, whose sub-directories are the groups below it.
+    Groups {
+        /// Path below the cgroup root, without leading slash; empty for the root itself.
+        group: &'a [u8],
     },
 }
 
@@ -78,6 +83,10 @@ pub enum CgroupFile {
     CfsPeriod,
     /// Periods and throttled periods, v1 and v2.
     CpuStat,
+    /// v2 (from 6.6): throttled time of the group's own run queues, without a flush.
+    CpuStatLocal,
+    /// v1 CPU usage.
+    CpuacctUsage,
 }
 
 impl CgroupFile {
@@ -88,6 +97,8 @@ impl CgroupFile {
             Self::CfsQuota => "cpu.cfs_quota_us",
             Self::CfsPeriod => "cpu.cfs_period_us",
             Self::CpuStat => "cpu.stat",
+            Self::CpuStatLocal => "cpu.stat.local",
+            Self::CpuacctUsage => "cpuacct.usage",
         }
     }
 }
@@ -122,14 +133,17 @@ impl Place<'_> {
                 CgroupFile::CfsQuota => 11,
                 CgroupFile::CfsPeriod => 12,
                 CgroupFile::CpuStat => 13,
+                CgroupFile::CpuStatLocal => 15,
+                CgroupFile::CpuacctUsage => 16,
             },
+            Self::Groups { .. } => 14,
         })
     }
 
     /// The tree the place lies in.
     pub const fn tree(&self) -> Tree {
         match self {
-            Self::Cgroup { .. } => Tree::Cgroup,
+            Self::Cgroup { .. } | Self::Groups { .. } => Tree::Cgroup,
             _ => Tree::Proc,
         }
     }
@@ -148,7 +162,7 @@ impl Place<'_> {
 impl Place<'_> {
     /// Writes the path relative to its tree's root, or, below an open task directory, relative to that. Written piece
     /// by piece: a walk makes tens of thousands of these, and the formatting machinery costs as much as a short read.
-    pub(super) fn write(&self, base: Base, out: &mut impl fmt::Write) -> fmt::Result {
+    pub(super) fn write(&self, base: Base, out: &mut impl Out) -> fmt::Result {
         match self {
             Self::LoadAvg => out.write_str("loadavg"),
             Self::Processes => out.write_char('.'),
@@ -171,13 +185,29 @@ impl Place<'_> {
             }
             Self::OwnCgroup => out.write_str("self/cgroup"),
             Self::Cgroup { group, file } => {
-                out.write_str(group)?;
-                out.write_char('/')?;
+                // Without a group there must be no slash: a path that begins with one leaves the tree.
+                if !group.is_empty() {
+                    out.write_bytes(group)?;
+                    out.write_char('/')?;
+                }
                 out.write_str(file.name())
             }
+            Self::Groups { group: [] } => out.write_char('.'),
+            Self::Groups { group } => out.write_bytes(group),
         }
     }
 }
+
+/// Takes a path. Names of control groups are bytes, so text alone does not do.
+pub(super) trait Out: fmt::Write {
+    /// Takes bytes as they are; where only text can be taken, a readable stand-in.
+    fn write_bytes(&mut self, bytes: &[u8]) -> fmt::Result {
+        self.write_str(&String::from_utf8_lossy(bytes))
+    }
+}
+
+/// For messages.
+impl Out for fmt::Formatter<'_> {}
 
 /// What a path is relative to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -213,9 +243,11 @@ mod tests {
     use super::*;
     use crate::source::paths::{Class, Reader};
 
+    impl Out for String {}
+
     fn places() -> Vec<Place<'static>> {
         let thread = |file| Place::Thread { pid: 7, tid: 9, file };
-        let group = |file| Place::Cgroup { group: "a/b", file };
+        let group = |file| Place::Cgroup { group: b"a/b", file };
         vec![
             Place::LoadAvg,
             Place::Processes,
@@ -231,6 +263,9 @@ mod tests {
             group(CgroupFile::CfsQuota),
             group(CgroupFile::CfsPeriod),
             group(CgroupFile::CpuStat),
+            Place::Groups { group: b"a/b" },
+            group(CgroupFile::CpuStatLocal),
+            group(CgroupFile::CpuacctUsage),
         ]
     }
 
@@ -264,6 +299,13 @@ mod tests {
             number(value, &mut text).unwrap();
             assert_eq!(text, value.to_string());
         }
+    }
+
+    #[test]
+    fn a_group_without_a_name_is_the_root_and_never_an_absolute_path() {
+        assert_eq!(Place::Cgroup { group: b"", file: CgroupFile::Procs }.to_string(), "cgroup.procs");
+        assert_eq!(Place::Groups { group: b"" }.to_string(), ".");
+        assert_eq!(Place::Groups { group: b"a/\xff" }.to_string(), "a/\u{fffd}");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 pub mod histogram;
 pub mod kind;
 pub mod load;
+pub mod quotas;
 pub mod waits;
 
 use crate::base::clock::Mono;
@@ -12,6 +13,7 @@ use crate::sample::{Frame, Missed, OwnGroup, Row, Sweep};
 use histogram::Histogram;
 use kind::Kind;
 use load::Load;
+use quotas::Quotas;
 use waits::{Wait, Waits};
 
 /// Upper bounds of the blocked-wait histogram, seconds. The lowest is a look interval; above an hour it is an outage.
@@ -34,6 +36,8 @@ pub struct Tracks {
     pub missed: Missed,
     /// Our own group.
     pub own: OwnGroup,
+    /// Groups with a CPU quota.
+    pub quotas: Quotas,
 }
 
 /// The counts of the newest walk.
@@ -65,6 +69,7 @@ impl Tracks {
             census: None,
             missed: Missed::default(),
             own: OwnGroup::default(),
+            quotas: Quotas::default(),
         }
     }
 
@@ -83,6 +88,7 @@ impl Tracks {
                 }
             }
             Frame::Own(own) => self.own = own,
+            Frame::Quotas(frame) => self.quotas.observe(frame),
             Frame::Failed { .. } => {}
         }
     }

@@ -146,8 +146,11 @@ impl Rules {
         if ["O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC"].iter().any(|flag| call.args.contains(flag)) {
             return Err("opens for writing");
         }
+        // A row that ends in a slash is a directory, to be listed or asked for its links; no file in it is meant.
+        let directory = call.name == "newfstatat" || call.args.contains("O_DIRECTORY");
         let read_by = |readers: &[&str]| {
-            self.rows.iter().any(|row| readers.contains(&row.reader.as_str()) && row.is(path))
+            let fits = |row: &Row| !row.pattern.ends_with('/') || directory;
+            self.rows.iter().any(|row| readers.contains(&row.reader.as_str()) && row.is(path) && fits(row))
         };
         let root = self.roots.iter().any(|root| root == path) && call.args.contains("O_PATH");
         let allowed = match (role, phase) {
@@ -202,7 +205,9 @@ fn matchers(pattern: &str, cgroupfs: &str, config: &str) -> Vec<Regex> {
             .replace("PID/task/TID", "[0-9]+/task/[0-9]+");
         let plain = ["PID/task", "PID/schedstat"].iter().any(|of| path.ends_with(of)) && !forbids_all;
         escaped = escaped.replace("PID", if plain { "[0-9]+" } else { process });
-        if let Some(file) = escaped.strip_prefix("CGROUP") {
+        if escaped == "CGROUP/" {
+            escaped = format!("{}(/.+)?", escape(cgroupfs));
+        } else if let Some(file) = escaped.strip_prefix("CGROUP") {
             escaped = format!("{}(/.+)?{file}", escape(cgroupfs));
         }
         Regex::new(&format!("^{escaped}$")).unwrap_or_else(|error| panic!("{pattern}: {error}"))
@@ -287,7 +292,7 @@ pub fn nothing_but_the_table(time: Duration) {
     wait_for(PATIENCE, "it walks, and watches the services by comm and by group", || {
         let page = exporter.scrape();
         let watched = tasks(&page, "by_comm") >= 2.0 && tasks(&page, "by_group") >= 1.0;
-        watched && process::threads(second).len() == 4 && walks(&page) >= walked + 2.0
+        watched && process::threads(second).len() == 5 && walks(&page) >= walked + 2.0
     });
     thread::sleep(time.saturating_sub(begun.elapsed()));
     assert_eq!(exporter.scrape().expect("stall_exporter_quota_cores", &[]), 0.5, "our own quota is watched");
@@ -344,7 +349,7 @@ fn what_was_meant_to_happen_happened(rules: &Rules, trace: &Trace, stuck: Pid) {
     for probe in probes {
         let mut names = trace.names(probe);
         names.sort_unstable();
-        assert_eq!(names, ["cgroups", "detail", "stall-probe", "tasks"]);
+        assert_eq!(names, ["cgroups", "detail", "stall-probe", "tasks", "throttle"]);
     }
     let front = trace.processes(Role::Front)[0];
     assert_eq!(trace.names(front), ["log", "http"]);
@@ -374,6 +379,8 @@ const GOOD: &str = r#"10 execve("./stall_exporter", ["./stall_exporter"], 0x7ff 
 13 newfstatat(3</proc>, "1/task", {st_mode=S_IFDIR|0555, st_size=0, ...}, 0) = 0
 13 openat(3</proc>, "1/task/59/schedstat", O_RDONLY|O_CLOEXEC <unfinished ...>
 12 openat(4</cg>, "a.slice/cpu.max", O_RDONLY|O_CLOEXEC) = -1 ENOENT (No such file or directory)
+12 openat(4</cg>, "a.slice", O_RDONLY|O_CLOEXEC|O_DIRECTORY) = 7</cg/a.slice>
+12 newfstatat(4</cg>, "a.slice", {st_mode=S_IFDIR|0555, st_size=0, ...}, 0) = 0
 13 <... openat resumed>) = ?
 13 +++ killed by SIGKILL +++
 "#;

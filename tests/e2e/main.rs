@@ -22,8 +22,9 @@ mod modes;
 mod processes;
 mod scale;
 mod scene;
+mod throttle;
 mod waits;
 
 fn main() -> std::process::ExitCode {
-    harness::run(&[waits::CASES, hang::CASES, processes::CASES, modes::CASES, scale::CASES])
+    harness::run(&[waits::CASES, hang::CASES, processes::CASES, modes::CASES, scale::CASES, throttle::CASES])
 }

@@ -1,0 +1,125 @@
+//! Groups with a CPU quota: the newest numbers of each, as long as somebody reads them.
+//!
+//! Counters are shown as the kernel gives them. A group that is removed and made again under the same name begins
+//! again at zero, which a counter may.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::base::clock::Mono;
+use crate::sample::{self, QuotaRow, QuotasMissed};
+
+/// Most groups that are remembered, whatever a lane sends; above every value that `throttle.groups_max` can have.
+const GROUPS_MAX: usize = 4096;
+/// Numbers that nobody has confirmed for this long are not shown: a counter that stands still because its reader
+/// hangs would say that nothing is throttled.
+pub const STALE: Duration = Duration::from_secs(60);
+
+/// The groups.
+#[derive(Debug, Default)]
+pub struct Quotas {
+    rows: BTreeMap<String, QuotaRow>,
+    at: Option<Mono>,
+    /// Sums of what was left out.
+    pub missed: QuotasMissed,
+}
+
+impl Quotas {
+    /// Takes a frame.
+    pub fn observe(&mut self, frame: sample::Quotas) {
+        let sample::Quotas { at, whole, rows, ended, missed } = frame;
+        if whole {
+            self.rows.clear();
+        }
+        for label in &ended {
+            self.rows.remove(label);
+        }
+        for row in rows {
+            if self.rows.len() < GROUPS_MAX || self.rows.contains_key(&row.group) {
+                self.rows.insert(row.group.clone(), row);
+            } else {
+                self.missed.over_groups = self.missed.over_groups.saturating_add(1);
+            }
+        }
+        self.missed.add(&missed);
+        self.at = Some(at);
+    }
+
+    /// Every group, in the order of the labels; none when the numbers are stale at `now`.
+    pub fn iter(&self, now: Mono) -> impl Iterator<Item = &QuotaRow> {
+        let fresh = self.at.is_some_and(|at| now.since(at) < STALE);
+        self.rows.values().filter(move |_| fresh)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::GroupUsage;
+    use proptest::prelude::*;
+
+    fn row(group: &str, throttled_periods: u64) -> QuotaRow {
+        let usage = GroupUsage { throttled_periods, ..GroupUsage::default() };
+        QuotaRow { group: group.to_owned(), quota_cores: 0.5, usage }
+    }
+
+    fn frame(at: u64, whole: bool, rows: Vec<QuotaRow>, ended: &[&str]) -> sample::Quotas {
+        let ended = ended.iter().map(|label| (*label).to_owned()).collect();
+        let at = Mono::from_nanos(at.saturating_mul(1_000_000_000));
+        sample::Quotas { at, whole, rows, ended, missed: QuotasMissed::default() }
+    }
+
+    fn shown(quotas: &Quotas, at: u64) -> Vec<(String, u64)> {
+        let rows = quotas.iter(Mono::from_nanos(at.saturating_mul(1_000_000_000)));
+        rows.map(|row| (row.group.clone(), row.usage.throttled_periods)).collect()
+    }
+
+    #[test]
+    fn what_changed_is_laid_over_and_what_ended_is_dropped() {
+        let mut quotas = Quotas::default();
+        quotas.observe(frame(1, true, vec![row("/a", 1), row("/b", 2)], &[]));
+        quotas.observe(frame(2, false, vec![row("/b", 3), row("/c", 0)], &["/a"]));
+        assert_eq!(shown(&quotas, 2), [("/b".to_owned(), 3), ("/c".to_owned(), 0)]);
+        quotas.observe(frame(3, true, vec![row("/c", 1)], &[]));
+        assert_eq!(shown(&quotas, 3), [("/c".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn a_group_made_again_begins_again() {
+        let mut quotas = Quotas::default();
+        quotas.observe(frame(1, true, vec![row("/a", 900)], &[]));
+        quotas.observe(frame(2, false, vec![row("/a", 1)], &["/a"]));
+        assert_eq!(shown(&quotas, 2), [("/a".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn numbers_that_nobody_reads_any_more_are_not_shown() {
+        let mut quotas = Quotas::default();
+        quotas.observe(frame(1, true, vec![row("/a", 9)], &[]));
+        assert_eq!(shown(&quotas, 60).len(), 1);
+        assert!(shown(&quotas, 61).is_empty());
+        quotas.observe(frame(62, false, vec![], &[]));
+        assert_eq!(shown(&quotas, 62).len(), 1, "a sign of life confirms them");
+    }
+
+    proptest! {
+        #[test]
+        fn any_frames_keep_the_bound_and_the_last_word(
+            frames in proptest::collection::vec(
+                (any::<bool>(), proptest::collection::vec((0_u32..9000, any::<u64>()), 0..40)), 0..40,
+            ),
+        ) {
+            let mut quotas = Quotas::default();
+            for (whole, groups) in frames {
+                let rows: Vec<QuotaRow> =
+                    groups.iter().map(|(name, count)| row(&name.to_string(), *count)).collect();
+                let last = rows.last().cloned();
+                quotas.observe(frame(1, whole, rows, &[]));
+                prop_assert!(quotas.rows.len() <= GROUPS_MAX);
+                if let Some(last) = last {
+                    prop_assert_eq!(quotas.rows.get(&last.group), Some(&last));
+                }
+            }
+        }
+    }
+}
