@@ -3,6 +3,7 @@
 
 pub mod histogram;
 pub mod kind;
+pub mod kthreads;
 pub mod load;
 pub mod waits;
 
@@ -11,6 +12,7 @@ use crate::base::units::State;
 use crate::sample::{Frame, Missed, OwnGroup, Row, Sweep};
 use histogram::Histogram;
 use kind::Kind;
+use kthreads::Kthreads;
 use load::Load;
 use waits::{Wait, Waits};
 
@@ -34,6 +36,8 @@ pub struct Tracks {
     pub missed: Missed,
     /// Our own group.
     pub own: OwnGroup,
+    /// Kernel threads that wait for a CPU.
+    pub kthreads: Kthreads,
 }
 
 /// The counts of the newest walk.
@@ -62,6 +66,7 @@ impl Tracks {
             census: None,
             missed: Missed::default(),
             own: OwnGroup::default(),
+            kthreads: Kthreads::default(),
         }
     }
 
@@ -80,6 +85,7 @@ impl Tracks {
                 }
             }
             Frame::Own(own) => self.own = own,
+            Frame::Kthreads(samples) => self.kthreads.observe(&samples),
             Frame::Failed { .. } => {}
         }
     }
