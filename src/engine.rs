@@ -226,6 +226,7 @@ impl<'a> Engine<'a> {
             ("tasks.threads_max", missed.over_threads),
             ("tasks.rows_max", missed.over_rows.saturating_add(self.tracks.blocked.dropped)),
             ("watched", missed.over_watched),
+            ("kthreads", self.tracks.kthreads.dropped),
             ("series", self.series_dropped),
             ("log.queue", (self.log_dropped)()),
         ];

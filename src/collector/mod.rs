@@ -2,9 +2,11 @@
 //! A slice sees only the [`World`]; it opens nothing, asks no clock and imports no other slice.
 
 pub mod blocked;
+pub mod kthread;
 pub mod load;
 pub mod own;
 pub mod service;
+pub mod softirq;
 
 use crate::base::clock::Mono;
 use crate::config::Config;
@@ -38,7 +40,8 @@ pub struct Slice {
 }
 
 /// All slices, in page order.
-pub static ALL: [&Slice; 4] = [&blocked::SLICE, &load::SLICE, &service::SLICE, &own::SLICE];
+pub static ALL: [&Slice; 6] =
+    [&blocked::SLICE, &load::SLICE, &softirq::SLICE, &kthread::SLICE, &service::SLICE, &own::SLICE];
 
 #[cfg(test)]
 mod tests {

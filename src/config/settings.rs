@@ -22,6 +22,8 @@ pub struct Collector {
 pub const COLLECTORS: &[Collector] = &[
     Collector { name: "blocked", help: "Tasks in uninterruptible sleep: since when, on what" },
     Collector { name: "load", help: "Active and uninterruptible tasks from successive load averages" },
+    Collector { name: "softirq", help: "Softirqs left to a ksoftirqd that does not get its CPU" },
+    Collector { name: "kthread", help: "Other kernel threads that wait for a CPU, and how long waits were" },
     Collector { name: "service", help: "Essential services: blocked, starved, how many tasks" },
 ];
 

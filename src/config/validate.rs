@@ -286,7 +286,7 @@ mod tests {
             ),
             (
                 "[collector]\nlaod = false",
-                "c.toml:2:1: \"laod\" is not a known collector; known are blocked, load, service",
+                "c.toml:2:1: \"laod\" is not a known collector; known are blocked, load, softirq, kthread, service",
             ),
             ("[collector]\nload = 0", "c.toml:2:8: collector.load: 0 is not a switch; give true or false"),
         ] {

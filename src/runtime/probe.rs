@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 
 use crate::base::clock::{self, Mono, nanos};
 use crate::config::Config;
 use crate::lane::cgroups::CgroupsLane;
 use crate::lane::detail::DetailLane;
 use crate::lane::handover::Handover;
+use crate::lane::kthreads::KthreadsLane;
 use crate::lane::tasks::TasksLane;
 use crate::lane::{Tools, Work};
 use crate::runtime::shared::{Beat, Region};
@@ -27,8 +29,11 @@ const STACK: usize = 256 * 1024;
 /// A lane that panicked tries again after this.
 const AFTER_PANIC: Duration = Duration::from_secs(5);
 /// Shares of the CPU budget.
-const TASKS_SHARE: f64 = 0.8;
+const TASKS_SHARE: f64 = 0.7;
 const DETAIL_SHARE: f64 = 0.1;
+const KTHREADS_SHARE: f64 = 0.15;
+/// Part of the descriptors this process may open that the kernel threads may keep; the other lanes need some too.
+const KTHREADS_DESCRIPTORS: u64 = 2;
 
 /// Runs the lanes until front closes the pipe. Returns the exit status.
 pub fn run(config: &Config, region: Region, slot: usize, plan: &[LanePlan], pipe: BorrowedFd<'_>) -> i32 {
@@ -118,6 +123,13 @@ impl Runner {
                 Box::new(DetailLane::new(handover, tasks.look_interval, share, self.plan.avoid.clone(), now))
             }
             Lane::Cgroups => Box::new(CgroupsLane::new(handover, services, self.config.own.cgroup.clone())),
+            Lane::Kthreads => {
+                let off = |name: &str| self.config.disabled.iter().any(|disabled| disabled == name);
+                let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX) / KTHREADS_DESCRIPTORS;
+                let descriptors = if off("softirq") && off("kthread") { 0 } else { limit };
+                let share = tasks.cpu_budget * KTHREADS_SHARE;
+                Box::new(KthreadsLane::new(descriptors, tasks.threads_max, share, now))
+            }
         }
     }
 

@@ -153,6 +153,7 @@ impl Probes {
             Frame::Look(_) => (Lane::Tasks, false),
             Frame::Detail(_) => (Lane::Detail, true),
             Frame::Own(_) => (Lane::Cgroups, true),
+            Frame::Kthreads(_) => (Lane::Kthreads, true),
             Frame::Failed { lane, .. } => (*lane, false),
         };
         if let Some(stuck) = self.supervisor.lane(lane).stuck {

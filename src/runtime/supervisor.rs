@@ -94,20 +94,22 @@ impl Supervisor {
 
     /// Health of a lane.
     pub fn lane(&self, lane: Lane) -> &LaneHealth {
-        let [tasks, detail, cgroups] = &self.lanes;
+        let [tasks, detail, cgroups, kthreads] = &self.lanes;
         match lane {
             Lane::Tasks => tasks,
             Lane::Detail => detail,
             Lane::Cgroups => cgroups,
+            Lane::Kthreads => kthreads,
         }
     }
 
     fn lane_mut(&mut self, lane: Lane) -> &mut LaneHealth {
-        let [tasks, detail, cgroups] = &mut self.lanes;
+        let [tasks, detail, cgroups, kthreads] = &mut self.lanes;
         match lane {
             Lane::Tasks => tasks,
             Lane::Detail => detail,
             Lane::Cgroups => cgroups,
+            Lane::Kthreads => kthreads,
         }
     }
 

@@ -344,7 +344,7 @@ fn what_was_meant_to_happen_happened(rules: &Rules, trace: &Trace, stuck: Pid) {
     for probe in probes {
         let mut names = trace.names(probe);
         names.sort_unstable();
-        assert_eq!(names, ["cgroups", "detail", "stall-probe", "tasks"]);
+        assert_eq!(names, ["cgroups", "detail", "kthreads", "stall-probe", "tasks"]);
     }
     let front = trace.processes(Role::Front)[0];
     assert_eq!(trace.names(front), ["log", "http"]);

@@ -18,6 +18,7 @@ mod support;
 
 mod hang;
 mod harness;
+mod kthread;
 mod modes;
 mod processes;
 mod scale;
@@ -25,5 +26,5 @@ mod scene;
 mod waits;
 
 fn main() -> std::process::ExitCode {
-    harness::run(&[waits::CASES, hang::CASES, processes::CASES, modes::CASES, scale::CASES])
+    harness::run(&[waits::CASES, hang::CASES, processes::CASES, modes::CASES, scale::CASES, kthread::CASES])
 }
