@@ -4,7 +4,8 @@
 //!
 //! Proof and limits of a wait in progress as in *softirq*, which shows those of `ksoftirqd`. The histogram is made of
 //! the kernel's own sums, sampled twenty times a second: a step with one time slice is one exact wait, a step with
-//! several is booked as one long wait and short ones, and counted as coarse. It cannot see who ran instead.
+//! several is booked as one long wait and short ones, and counted as coarse. It cannot see who ran instead, and takes a
+//! `migration/N` that works for long at a stretch for one that waits.
 
 use crate::base::kthread::Kind as Thread;
 use crate::collector::{Slice, World};

@@ -31,7 +31,7 @@ const AFTER_PANIC: Duration = Duration::from_secs(5);
 /// Shares of the CPU budget.
 const TASKS_SHARE: f64 = 0.7;
 const DETAIL_SHARE: f64 = 0.1;
-const KTHREADS_SHARE: f64 = 0.15;
+const KTHREADS_SHARE: f64 = 0.2;
 /// Part of the descriptors this process may open that the kernel threads may keep; the other lanes need some too.
 const KTHREADS_DESCRIPTORS: u64 = 2;
 

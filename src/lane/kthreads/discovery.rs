@@ -39,6 +39,11 @@ impl Discovery {
         Self { pids_max, listed: Vec::new(), open: Vec::new(), due: now, listings: 0 }
     }
 
+    /// There is somebody to ask, or a list to make.
+    pub fn due(&self, now: Mono) -> bool {
+        !self.open.is_empty() || now >= self.due
+    }
+
     /// Everybody has been asked at least once.
     pub fn complete(&self) -> bool {
         self.listings > 1 || (self.listings == 1 && self.open.is_empty())

@@ -1,14 +1,18 @@
 //! The kthreads lane: a few kernel threads, twenty times a second, on descriptors that stay open.
 //!
-//! Each step reads the `schedstat` of every thread (three plain loads). Only a thread that did not move can be waiting,
-//! and of those only one whose wait channel reads `0`, which costs a tenth of the letter; its `status` is then read,
-//! and again at every step for as long as it stays in R and does not move. So a wait is found at most two steps after
-//! its begin. On kernels whose wait channels say nothing (4.14 to 5.15 without frame pointers, or no privilege) the
-//! letter is read at every fourth step, and a wait is found at most five steps after its begin. What is found is told
-//! every second, and a wait of [`LONG`] at once and then four times a second. When the lane's share of the CPU budget
-//! does not suffice, which begins at some fifty CPUs, the step is stretched, and the interval says so.
+//! Each step reads the runnable count of the host and the `schedstat` of every `ksoftirqd`, `watchdog` and RCU thread,
+//! and of the others for a second after they moved; while they are quiet, every fourth step does. Only a thread that did not move
+//! can be waiting, and only while somebody else than us is runnable; of those, only one whose wait channel reads `0`,
+//! which costs a fraction of the letter. Its `status` is then read, and again at every step for as long as it stays in
+//! R and does not move. So the wait of a `ksoftirqd` or `watchdog` is found at most two steps after its begin, that of
+//! another thread at most five; a realtime thread that the kernel itself holds back (it leaves the count) within a
+//! second. On kernels whose wait channels say nothing (4.14 to 5.15 without frame pointers, or no privilege) letters are
+//! read instead, and five steps hold for all. What is found is told every second, and a wait of [`LONG`] at once and
+//! then four times a second. When the lane's share of the CPU budget does not suffice, the step is stretched, and the
+//! interval says so.
 //!
-//! A thread that runs for a whole step without a clock tick (`nohz_full`, interrupts off) looks like one that waits.
+//! A thread that runs for a whole step without a clock tick (`nohz_full`, interrupts off) looks like one that waits, and
+//! so does `migration/N` in one long piece of work: the tick does not add to its run time (task_tick_stop is empty).
 
 mod discovery;
 mod sampled;
@@ -20,7 +24,8 @@ use crate::lane::budget::Budget;
 use crate::lane::tasks::marks::Marks;
 use crate::lane::{Tools, Work};
 use crate::sample::{Frame, KthreadSamples, Lane};
-use crate::source::Reader;
+use crate::source::place::Place;
+use crate::source::{Kept, Reader, task};
 use discovery::Discovery;
 use sampled::Sampled;
 
@@ -49,6 +54,7 @@ pub struct KthreadsLane {
     budget: Budget,
     discovery_budget: Budget,
     marks: Option<Marks>,
+    loadavg: Option<Kept>,
     discovery: Discovery,
     threads: Vec<Sampled>,
     left_out: u64,
@@ -70,6 +76,7 @@ impl KthreadsLane {
             budget: Budget::new(share * (1.0 - DISCOVERY), now),
             discovery_budget: Budget::new(share * DISCOVERY, now),
             marks: None,
+            loadavg: None,
             discovery: Discovery::new(pids_max, now),
             threads: Vec::new(),
             left_out: 0,
@@ -80,12 +87,22 @@ impl KthreadsLane {
         }
     }
 
+    /// Somebody else than us is runnable, or may be.
+    fn crowd(&mut self, reader: &mut Reader<'_>) -> bool {
+        if self.loadavg.is_none() {
+            self.loadavg = reader.keep(&Place::LoadAvg).ok();
+        }
+        let text = self.loadavg.as_ref().and_then(|kept| reader.again(kept).ok());
+        text.and_then(task::loadavg_running).is_none_or(|runnable| runnable > 1)
+    }
+
     /// One look at each thread.
     fn look(&mut self, now: Mono, reader: &mut Reader<'_>) {
+        let crowd = self.crowd(reader);
         self.round = self.round.wrapping_add(1);
         let (round, discovery) = (self.round, &mut self.discovery);
-        self.threads.retain_mut(|thread| match thread.look(now, round, reader) {
-            Err(error) if error.vanished() => {
+        self.threads.retain_mut(|thread| match thread.due(round).then(|| thread.look(now, round, crowd, reader)) {
+            Some(Err(error)) if error.vanished() => {
                 discovery.vanished(thread.tid, now);
                 false
             }
@@ -160,12 +177,13 @@ impl Work for KthreadsLane {
             return now.plus(IDLE);
         }
         self.look(now, &mut tools.reader);
-        let looked = clock::thread_cpu();
-        if self.discovery_budget.due(Duration::ZERO) <= now {
+        let mut searched = Duration::ZERO;
+        if self.discovery.due(now) && self.discovery_budget.due(Duration::ZERO) <= now {
+            let looked = clock::thread_cpu();
             self.discover(now, &mut tools.reader);
+            searched = clock::thread_cpu().saturating_sub(looked);
+            self.discovery_budget.spend(searched, now);
         }
-        let searched = clock::thread_cpu().saturating_sub(looked);
-        self.discovery_budget.spend(searched, now);
         self.tell(now, tools);
         let spent = clock::thread_cpu().saturating_sub(cpu).saturating_sub(searched);
         self.budget.spend(spent, now);
