@@ -224,7 +224,13 @@ impl<'a> Engine<'a> {
         let missed = &self.tracks.missed;
         self.health.dropped = vec![
             ("tasks.threads_max", missed.over_threads),
-            ("tasks.rows_max", missed.over_rows.saturating_add(self.tracks.blocked.dropped)),
+            (
+                "tasks.rows_max",
+                missed
+                    .over_rows
+                    .saturating_add(self.tracks.blocked.dropped)
+                    .saturating_add(self.tracks.starved.dropped),
+            ),
             ("watched", missed.over_watched),
             ("kthreads", self.tracks.kthreads.dropped),
             ("series", self.series_dropped),

@@ -34,6 +34,8 @@ pub struct LaneState {
     pub passes: u64,
     /// Panics caught.
     pub panics: u64,
+    /// Work it could not do; each one tells why, and is logged once a minute.
+    pub failures: u64,
     /// Probes abandoned because of it.
     pub abandoned: u64,
 }

@@ -72,7 +72,7 @@ pub struct Sweep {
     /// Processes listed.
     pub processes: u64,
     /// Threads by state, in the order of [`State::ALL`]. Sleepers whose numbers stood still count with their last
-    /// letter, which is never older than the lane's limit.
+    /// letter.
     pub states: [u64; State::ALL.len()],
     /// Threads in D and threads in R.
     pub rows: Vec<Row>,
@@ -80,6 +80,10 @@ pub struct Sweep {
     pub unread: Vec<Tid>,
     /// Threads of each service, by bit; services past the end have none.
     pub services: Vec<u32>,
+    /// The members of control groups were known; if not, the services above and in the rows are a part only.
+    pub members_known: bool,
+    /// The kernel keeps run times, without which a busy thread cannot be told from a starved one.
+    pub run_times: bool,
     /// What the walk did not see.
     pub missed: Missed,
 }
@@ -134,8 +138,11 @@ pub struct Row {
     pub tid: Tid,
     /// Its process.
     pub pid: Pid,
-    /// When its numbers were read.
-    pub at: Mono,
+    /// Before its mark was read.
+    pub begin: Mono,
+    /// After its mark was read. We may have been put off the CPU in between, so a wait that began before the mark was
+    /// read is only known to have begun before this, and to have lasted until `begin`.
+    pub end: Mono,
     /// The letter.
     pub state: State,
     /// What tells that it made progress.
@@ -146,10 +153,12 @@ pub struct Row {
     pub hint: Hint,
     /// Services it belongs to, a bit each; bit 0 is PID 1.
     pub services: u64,
+    /// Those are all: the members of control groups were known.
+    pub services_whole: bool,
 }
 
 /// A thread's progress: unchanged marks at two looks prove that it did not run in between.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Mark {
     /// Time slices (third field of schedstat), or context switches where the kernel keeps no slices.
     pub slices: u64,

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use text::File;
 
 /// What stands at the top of the tree. Add to it what comes; nothing here goes away unnoticed.
-const TOP: &[&str] = &["Cargo.toml", "LICENSE", "src", "tests", ".ci/run"];
+const TOP: &[&str] = &["Cargo.toml", "LICENSE", "README.md", "examples", "src", "tests", ".ci/run"];
 
 /// Pages that name metrics; checked as soon as they exist.
 const PAGES: &[&str] = &["README.md"];

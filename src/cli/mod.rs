@@ -66,8 +66,8 @@ pub enum Command {
     Serve,
     /// Print the exposition once to standard output
     Once {
-        /// How long to watch before printing: a wait shows only between two looks
-        #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = wait)]
+        /// How long to watch before printing; a wait counts as blocked only from blocked.threshold on
+        #[arg(long, value_name = "DURATION", default_value = "7s", value_parser = wait)]
         wait: Duration,
     },
     /// Write the exposition into a file for a node_exporter's textfile collector
@@ -75,8 +75,8 @@ pub enum Command {
         /// The file; replaced as a whole, never seen half written
         #[arg(long, value_name = "FILE")]
         output: PathBuf,
-        /// How long to watch before writing
-        #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = wait)]
+        /// How long to watch before writing; a wait counts as blocked only from blocked.threshold on
+        #[arg(long, value_name = "DURATION", default_value = "7s", value_parser = wait)]
         wait: Duration,
     },
     /// Check configuration, kernel support and rights
@@ -210,9 +210,9 @@ mod tests {
         for (line, command) in [
             ("", Command::Serve),
             ("serve", Command::Serve),
-            ("once", Command::Once { wait: Duration::from_secs(2) }),
+            ("once", Command::Once { wait: Duration::from_secs(7) }),
             ("once --wait 500ms", Command::Once { wait: Duration::from_millis(500) }),
-            ("textfile --output f", Command::Textfile { output: file, wait: Duration::from_secs(2) }),
+            ("textfile --output f", Command::Textfile { output: file, wait: Duration::from_secs(7) }),
             ("check", Command::Check),
             ("sources", Command::Sources),
             ("metrics", Command::Metrics),

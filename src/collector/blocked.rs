@@ -88,7 +88,8 @@ static DURATION: Desc = Desc::plain(
 );
 
 fn show(world: &World<'_>, out: &mut Snapshot) {
-    let Some(census) = &world.tracks.census else { return };
+    out.histogram(&DURATION, &[], &world.tracks.ended);
+    let Some(census) = world.census() else { return };
     for (state, count) in State::ALL.iter().zip(census.states) {
         out.count(&TASKS, &[state.letter()], count);
     }
@@ -103,7 +104,6 @@ fn show(world: &World<'_>, out: &mut Snapshot) {
         out.set(&KNOWN, &[kind.name()], of_kind().filter(long).count() as f64);
         out.set(&KNOWN_SECONDS, &[kind.name()], seconds_max(of_kind()));
     }
-    out.histogram(&DURATION, &[], &world.tracks.ended);
 }
 
 fn by_wchan(hangs: &[&Wait], out: &mut Snapshot) {

@@ -8,12 +8,15 @@ pub mod own;
 pub mod service;
 pub mod softirq;
 
+use std::time::Duration;
+
 use crate::base::clock::Mono;
 use crate::config::Config;
 use crate::exposition::desc::Desc;
 use crate::health::Health;
+use crate::sample::Lane;
 use crate::snapshot::Snapshot;
-use crate::track::Tracks;
+use crate::track::{Census, Tracks};
 
 /// Everything a slice may look at.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +29,20 @@ pub struct World<'a> {
     pub tracks: &'a Tracks,
     /// What is known about ourselves.
     pub health: &'a Health,
+}
+
+/// What a walk said is shown this long at least.
+const STALE_AFTER: Duration = Duration::from_secs(120);
+
+impl World<'_> {
+    /// The counts of the newest walk, unless it is so old that it says nothing about now: missing beats late. The limit
+    /// is generous, because a lane may hang in the very incident that it reports, and follows a stretched interval.
+    pub fn census(&self) -> Option<&Census> {
+        let interval =
+            self.health.lanes.get(Lane::Tasks.index()).map_or(Duration::ZERO, |lane| lane.interval);
+        let limit = STALE_AFTER.max(interval.saturating_mul(4));
+        self.tracks.census.as_ref().filter(|census| self.now.since(census.end) <= limit)
+    }
 }
 
 /// One signal.

@@ -18,6 +18,7 @@ pub static SLICE: Slice = Slice {
         &CPU,
         &PASSES,
         &LANE_PANICS,
+        &FAILURES,
         &ABANDONED,
         &ABANDONED_NOW,
         &SPAWNED,
@@ -94,6 +95,13 @@ static LANE_PANICS: Desc = Desc::labelled(
     &["lane"],
     LANES,
     "Panics caught in the lane; each one is a defect of ours.",
+);
+static FAILURES: Desc = Desc::labelled(
+    "stall_probe_failures_total",
+    Kind::Counter,
+    &["lane"],
+    LANES,
+    "Times the lane could not do its work, or a part of it; the log says why.",
 );
 static ABANDONED: Desc = Desc::labelled(
     "stall_probe_abandoned_total",
@@ -209,6 +217,7 @@ fn lanes(world: &World<'_>, out: &mut Snapshot) {
         out.set(&CPU, &[lane], state.cpu.as_secs_f64());
         out.count(&PASSES, &[lane], state.passes);
         out.count(&LANE_PANICS, &[lane], state.panics);
+        out.count(&FAILURES, &[lane], state.failures);
         out.count(&ABANDONED, &[lane], state.abandoned);
     }
 }

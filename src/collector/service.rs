@@ -30,11 +30,11 @@ static STARVED: Desc = Desc::labelled(
     Kind::Gauge,
     &["service"],
     SERVICES_MAX + 1,
-    "Longest time in progress that a runnable thread of the service has not run, a lower bound.",
+    "Longest time in progress that a runnable thread of the service has not run; not given without run times.",
 );
 
 fn show(world: &World<'_>, out: &mut Snapshot) {
-    let Some(census) = &world.tracks.census else { return };
+    let Some(census) = world.census() else { return };
     let configured = world.config.services.iter().map(|service| service.name.as_str());
     for (number, name) in std::iter::once("init").chain(configured).enumerate() {
         let tasks = census.services.get(number).copied().unwrap_or_default();
@@ -42,7 +42,9 @@ fn show(world: &World<'_>, out: &mut Snapshot) {
         if tasks > 0 {
             let blocked = |wait: &&Wait| wait.proven() && wait.kind().counts_as_blocked();
             out.set(&BLOCKED, &[name], longest(&world.tracks.blocked, number, blocked));
-            out.set(&STARVED, &[name], longest(&world.tracks.starved, number, |_| true));
+            if census.run_times {
+                out.set(&STARVED, &[name], longest(&world.tracks.starved, number, |_| true));
+            }
         }
     }
 }

@@ -43,7 +43,8 @@ const SCRAPE_DEADLINE: RangeInclusive<Duration> = Duration::from_millis(10)..=Du
 const STUCK_AFTER: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(600);
 /// The first back-off is a second.
 const BACKOFF: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
-const ABANDONED: RangeInclusive<usize> = 1..=16;
+/// Each holds a slot of the shared memory beside the live one (`runtime::shared::SLOTS_MAX`).
+const ABANDONED: RangeInclusive<usize> = 1..=8;
 const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(600);
 const LOOK_INTERVAL: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(60);
 const LETTER_AGE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
@@ -51,7 +52,8 @@ const LETTER_AGE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::
 const CPU_BUDGET: RangeInclusive<f64> = 0.0001..=1.0;
 /// The end is the kernel's PID_MAX_LIMIT.
 const THREADS: RangeInclusive<usize> = 100..=4_194_304;
-const ROWS: RangeInclusive<usize> = 16..=262_144;
+/// As many rows with the longest names still fit into one frame (`runtime::wire::FRAME_MAX`).
+const ROWS: RangeInclusive<usize> = 16..=65_536;
 const THRESHOLD: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
 const TOP: RangeInclusive<usize> = 1..=64;
 /// 16 384 lines of at most 4 KiB are 64 MiB, the worst that a blocked stderr may cost.

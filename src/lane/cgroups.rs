@@ -10,7 +10,8 @@ use crate::config::{Selector, Service};
 use crate::lane::handover::{Handover, Members};
 use crate::lane::tasks::services::bit;
 use crate::lane::{Tools, Work};
-use crate::sample::{Frame, OwnGroup};
+use crate::sample::{Frame, Lane, OwnGroup};
+use crate::source::error::SourceError;
 use crate::source::kernel::Version;
 use crate::source::place::{CgroupFile, Place};
 use crate::source::{Reader, cgroup};
@@ -40,18 +41,26 @@ impl CgroupsLane {
         Self { handover, services: services.collect(), own, kernel: Version::running() }
     }
 
-    /// Reads the members of each service's group. A group that is not there has none.
-    fn members(&self, reader: &mut Reader<'_>) -> Members {
-        let mut members = Members::new();
+    /// Reads the members of each service's group. A group that is not there has none; one that cannot be read keeps
+    /// those it had. Returns the last failure.
+    fn members(&self, reader: &mut Reader<'_>) -> (Members, Option<SourceError>) {
+        let before = self.handover.members().unwrap_or_default();
+        let (mut members, mut failed) = (Members::new(), None);
         for (bit, group) in &self.services {
             let place = Place::Cgroup { group: group.trim_start_matches('/'), file: CgroupFile::Procs };
-            if let Ok(text) = reader.whole(&place) {
-                for pid in cgroup::procs(text) {
-                    *members.entry(pid).or_default() |= bit;
+            let pids: Vec<u32> = match reader.whole(&place) {
+                Ok(text) => cgroup::procs(text).collect(),
+                Err(error) if error.vanished() => Vec::new(),
+                Err(error) => {
+                    failed = Some(error);
+                    before.iter().filter(|(_, bits)| *bits & bit != 0).map(|(pid, _)| *pid).collect()
                 }
+            };
+            for pid in pids {
+                *members.entry(pid).or_default() |= bit;
             }
         }
-        members
+        (members, failed)
     }
 
     /// Our own groups, below the cgroup root: the configured one, or the kernel's answer where asking is lock-safe.
@@ -107,7 +116,11 @@ fn quota(group: &str, reader: &mut Reader<'_>) -> Option<f64> {
 impl Work for CgroupsLane {
     fn turn(&mut self, tools: &mut Tools<'_>) -> Mono {
         if !self.services.is_empty() {
-            self.handover.set_members(self.members(&mut tools.reader));
+            let (members, failed) = self.members(&mut tools.reader);
+            self.handover.set_members(members);
+            if let Some(error) = failed {
+                (tools.send)(&Frame::Failed { lane: Lane::Cgroups, why: error.to_string() });
+            }
         }
         (tools.send)(&Frame::Own(self.own(&mut tools.reader)));
         clock::now().plus(INTERVAL)

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::base::bounded::{LABEL_MAX, label};
 use crate::base::clock::{self, Mono};
 use crate::base::units::Tid;
 use crate::lane::budget::Budget;
@@ -19,10 +20,13 @@ use crate::source::{Reader, cold, task};
 
 /// Most waits whose details are read in one turn; the rest waits for the next.
 const PER_TURN: usize = 256;
-/// An empty answer is sent this often, as a sign of life.
+/// The end of a turn is told by an empty frame; of turns in which nothing was asked, this often, as a sign of life.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 /// A wait channel that could not be had is asked for again after this.
 const AGAIN: Duration = Duration::from_secs(5);
+/// An answer is given anew after this: the first may have met no wait in front, and the start time proves that it is
+/// still the same thread.
+const REPEAT: Duration = Duration::from_secs(60);
 
 /// The lane.
 pub struct DetailLane {
@@ -37,13 +41,13 @@ pub struct DetailLane {
 
 struct Answered {
     mark: Mark,
-    again: Option<Mono>,
+    again: Mono,
 }
 
 impl Answered {
     /// Nothing more to ask about this wait at `now`.
     fn settles(&self, wish: &Wanted, now: Mono) -> bool {
-        self.mark == wish.mark && self.again.is_none_or(|at| at > now)
+        self.mark == wish.mark && self.again > now
     }
 }
 
@@ -58,13 +62,17 @@ impl DetailLane {
     fn detail(&mut self, wish: &Wanted, marks: Marks, reader: &mut Reader<'_>, now: Mono) -> Option<Detail> {
         let Wanted { pid, tid, mark } = *wish;
         let place = |file| Place::Thread { pid, tid, file };
-        let wchan = reader.read(&place(ThreadFile::Wchan)).ok().and_then(task::wchan).map(str::to_owned);
+        let wchan = reader
+            .read(&place(ThreadFile::Wchan))
+            .ok()
+            .and_then(task::wchan)
+            .map(|symbol| label(symbol.as_bytes(), LABEL_MAX));
         let stat = reader.read(&place(ThreadFile::Stat)).ok().and_then(cold::stat);
         // Unchanged after the reads: they belong to this wait. Changed: the wait is over, and so is the wish.
         if marks.read(reader, pid, tid)? != mark {
             return None;
         }
-        let again = wchan.is_none().then(|| now.plus(AGAIN));
+        let again = now.plus(if wchan.is_none() { AGAIN } else { REPEAT });
         self.answered.insert(tid, Answered { mark, again });
         Some(Detail {
             tid,
@@ -92,10 +100,14 @@ impl Work for DetailLane {
         let (now, cpu) = (clock::now(), clock::thread_cpu());
         let marks = *self.marks.get_or_insert_with(|| Marks::of_this_kernel(&mut tools.reader));
         let open = self.open(now);
-        let details: Vec<Detail> =
-            open.iter().filter_map(|wish| self.detail(wish, marks, &mut tools.reader, now)).collect();
-        if !details.is_empty() || self.sent.is_none_or(|sent| now.since(sent) >= SIGN_OF_LIFE) {
-            (tools.send)(&Frame::Detail(details));
+        // One by one: what was read before the lane hangs in the next wish is not lost with it.
+        for wish in &open {
+            if let Some(detail) = self.detail(wish, marks, &mut tools.reader, now) {
+                (tools.send)(&Frame::Detail(vec![detail]));
+            }
+        }
+        if !open.is_empty() || self.sent.is_none_or(|sent| now.since(sent) >= SIGN_OF_LIFE) {
+            (tools.send)(&Frame::Detail(Vec::new()));
             self.sent = Some(now);
         }
         let spent = clock::thread_cpu().saturating_sub(cpu);

@@ -30,6 +30,7 @@ struct Ledger {
     panics: u64,
     passes: u64,
     pass_at: Option<Mono>,
+    failures: u64,
     logged: Option<Mono>,
 }
 
@@ -138,7 +139,7 @@ impl Probes {
                         self.intake = None;
                         if let Some(order) = self.supervisor.lost(slot, now) {
                             self.settle(slot);
-                            self.send(&order);
+                            let _pipe_closes = self.send(&order);
                         }
                         return;
                     }
@@ -151,7 +152,7 @@ impl Probes {
         let (lane, pass) = match frame {
             Frame::Sweep(_) => (Lane::Tasks, true),
             Frame::Look(_) => (Lane::Tasks, false),
-            Frame::Detail(_) => (Lane::Detail, true),
+            Frame::Detail(details) => (Lane::Detail, details.is_empty()),
             Frame::Own(_) => (Lane::Cgroups, true),
             Frame::Kthreads(_) => (Lane::Kthreads, true),
             Frame::Failed { lane, .. } => (*lane, false),
@@ -160,12 +161,15 @@ impl Probes {
             let silent = now.since(stuck.since).as_secs();
             log::info!("lane {} is back after {silent} s in {}", lane.name(), stuck.source);
         }
-        self.supervisor.delivered(lane, now);
+        // An empty answer proves little: a lane that has just been born gives one before it comes to where it hung.
+        let proof = !matches!(frame, Frame::Detail(details) if details.is_empty());
+        self.supervisor.delivered(lane, proof, now);
         let Some(ledger) = self.ledgers.get_mut(lane.index()) else { return };
         if pass {
             ledger.passes = ledger.passes.saturating_add(1);
             ledger.pass_at = Some(now);
         }
+        ledger.failures = ledger.failures.saturating_add(u64::from(matches!(frame, Frame::Failed { .. })));
         if let Frame::Failed { why, .. } = frame
             && ledger.logged.is_none_or(|at| now.since(at) >= LOG_EVERY)
         {
@@ -188,7 +192,10 @@ impl Probes {
                 Order::Spawn { slot, .. } => self.region.clear(*slot),
                 Order::Ping(_) => {}
             }
-            self.send(&order);
+            if let (Err(error), Order::Spawn { slot, .. }) = (self.send(&order), &order) {
+                // As if the warden could not fork: it is ordered again.
+                self.supervisor.reported(&Report::NotSpawned { slot: *slot, why: error.to_string() }, now);
+            }
         }
         // One at a time: the pings of minutes would fill the socket of a warden that stands still, and then the order
         // that matters would find no room.
@@ -196,7 +203,7 @@ impl Probes {
             self.pings = self.pings.wrapping_add(1);
             self.pinged_at = now;
             self.unanswered.get_or_insert(now);
-            self.send(&Order::Ping(self.pings));
+            let _answered_later = self.send(&Order::Ping(self.pings));
         }
     }
 
@@ -225,10 +232,10 @@ impl Probes {
         self.region.clear(slot);
     }
 
-    fn send(&self, order: &Order) {
+    fn send(&self, order: &Order) -> Result<(), WireError> {
         // A warden that stands still leaves orders in its socket. They are few: one ping, and a spawn and a kill for
         // each slot, which fit. A closed socket is noticed at the next receive.
-        let _not_now = wire::send(self.control.as_fd(), order, None);
+        wire::send(self.control.as_fd(), order, None)
     }
 
     /// What the slice `own` shows.
@@ -259,6 +266,7 @@ impl Probes {
                 ledger.cpu_ns.saturating_add(live(crate::runtime::shared::Beat::cpu_ns)),
             ),
             passes: ledger.passes,
+            failures: ledger.failures,
             panics: ledger.panics.saturating_add(live(crate::runtime::shared::Beat::panics)),
             abandoned: health.abandoned_total,
         }

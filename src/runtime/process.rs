@@ -29,6 +29,9 @@ pub fn fork_child(name: &str, keep: &[BorrowedFd<'_>], body: impl FnOnce() -> i3
     let forked = unsafe { libc::fork() };
     match forked {
         0 => {
+            // A panic is caught and counted. Told on standard error it might wait for a reader there, and with a
+            // backtrace it would read files that nobody may read.
+            std::panic::set_hook(Box::new(|_quiet| {}));
             let status = catch_unwind(AssertUnwindSafe(|| {
                 become_child(name, parent, keep);
                 body()

@@ -113,10 +113,15 @@ impl Supervisor {
         }
     }
 
-    /// A frame of this lane has come: it is well.
-    pub fn delivered(&mut self, lane: Lane, now: Mono) {
+    /// A frame of this lane has come. It is well if the frame is the fruit of a read, or if it has been at work for as
+    /// long as it would take to call it stuck.
+    pub fn delivered(&mut self, lane: Lane, proof: bool, now: Mono) {
+        let long = self.limits.stuck_after;
         let health = self.lane_mut(lane);
         health.frame_at = Some(now);
+        if !proof && now.since(health.not_before) < long {
+            return;
+        }
         health.stuck = None;
         health.down = false;
         health.failures = 0;
@@ -283,7 +288,12 @@ mod tests {
         let stuck = supervisor.lane(Lane::Detail).stuck.unwrap();
         assert_eq!((stuck.since, stuck.subject), (at(2), 9));
         assert!(stuck.source.ends_with("wchan"));
-        supervisor.delivered(Lane::Detail, at(9));
+        supervisor.delivered(Lane::Detail, false, at(9));
+        assert!(
+            supervisor.lane(Lane::Detail).stuck.is_some(),
+            "a sign of life a second after its birth proves nothing"
+        );
+        supervisor.delivered(Lane::Detail, true, at(9));
         assert_eq!(supervisor.lane(Lane::Detail).stuck, None);
     }
 

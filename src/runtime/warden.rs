@@ -23,7 +23,7 @@ pub type ProbeMain<'a> = &'a dyn Fn(usize, &[LanePlan], BorrowedFd<'_>) -> i32;
 
 /// Runs the warden until front is gone. Returns the exit status of its process.
 pub fn run(control: &OwnedFd, probe: ProbeMain<'_>) -> i32 {
-    let mut warden = Warden { control, probe, pids: [None; SLOTS_MAX] };
+    let mut warden = Warden { control, probe, pids: [None; SLOTS_MAX], untold: Vec::new() };
     // The service manager signals the whole group; the warden's end is front's end, in order.
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT, signal_hook::consts::SIGHUP] {
         let _default = signal_hook::flag::register(signal, std::sync::Arc::default());
@@ -47,6 +47,8 @@ struct Warden<'a> {
     control: &'a OwnedFd,
     probe: ProbeMain<'a>,
     pids: [Option<Pid>; SLOTS_MAX],
+    /// Ends that could not be told yet, for want of memory in the socket.
+    untold: Vec<Report>,
 }
 
 impl Warden<'_> {
@@ -60,6 +62,7 @@ impl Warden<'_> {
         let mut bytes = [0_u8; 64];
         while matches!(rustix::io::read(child_ended, &mut bytes), Ok(1..)) {}
         self.reap();
+        self.tell_ends();
         loop {
             match wire::receive::<Order>(self.control.as_fd()) {
                 Ok((order, _none)) => self.obey(&order),
@@ -110,12 +113,19 @@ impl Warden<'_> {
                 *place = None;
             }
             if let Some(slot) = slot {
-                self.report(&Report::Ended { slot, how: describe(status) }, None);
+                self.untold.push(Report::Ended { slot, how: describe(status) });
             }
         }
     }
 
-    /// A report that cannot be sent means that front is gone or has stopped reading; the next receive tells which.
+    /// Front frees a slot when it hears of the end, so an end must be told, if not now then at the next turn.
+    fn tell_ends(&mut self) {
+        let control = self.control.as_fd();
+        self.untold.retain(|report| wire::send(control, report, None).is_err());
+    }
+
+    /// A report that cannot be sent is lost: a ping is repeated, and a probe that front does not know of ends when the
+    /// read end of its pipe is closed here.
     fn report(&self, report: &Report, fd: Option<BorrowedFd<'_>>) {
         let _front_gone = wire::send(self.control.as_fd(), report, fd);
     }

@@ -18,8 +18,9 @@ use serde::{Deserialize, Serialize};
 use crate::base::clock::Mono;
 use crate::sample::{Frame, Lane};
 
-/// Most bytes of one frame. 16 384 rows are about 1 MiB.
-pub const FRAME_MAX: usize = 8 * 1024 * 1024;
+/// Most bytes of one frame. The default of 16 384 rows takes about 1 MiB; the most rows that can be configured, with
+/// the longest names and numbers, fit as well.
+pub const FRAME_MAX: usize = 16 * 1024 * 1024;
 /// Most bytes of an order or a report.
 const MESSAGE_MAX: usize = 1024;
 
@@ -251,12 +252,14 @@ mod tests {
         let row = Row {
             tid: 7,
             pid: 7,
-            at: Mono::from_nanos(9),
+            begin: Mono::from_nanos(9),
+            end: Mono::from_nanos(9),
             state: crate::base::units::State::Uninterruptible,
             mark: crate::sample::Mark { slices: 3, run_ns: 4 },
             comm: "a".repeat(15),
             hint: crate::sample::Hint::None,
             services: 1,
+            services_whole: true,
         };
         Frame::Sweep(Sweep { rows: vec![row; rows], missed: Missed::default(), ..Sweep::default() })
     }
@@ -305,10 +308,18 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_default_sweep_fits() {
+    fn the_largest_sweep_fits() {
         let mut bytes = Vec::new();
         encode(&sweep(16_384), &mut bytes).unwrap();
-        assert!(bytes.len() < FRAME_MAX / 4, "{} bytes", bytes.len());
+        assert!(bytes.len() < FRAME_MAX / 8, "{} bytes", bytes.len());
+        let Frame::Sweep(mut worst) = sweep(65_536) else { panic!("not a sweep") };
+        for row in &mut worst.rows {
+            row.comm = "x".repeat(crate::base::bounded::LABEL_MAX);
+            (row.tid, row.pid, row.services) = (u32::MAX, u32::MAX, u64::MAX);
+            (row.begin, row.end) = (Mono::from_nanos(u64::MAX), Mono::from_nanos(u64::MAX));
+            row.mark = crate::sample::Mark { slices: u64::MAX, run_ns: u64::MAX };
+        }
+        encode(&Frame::Sweep(worst), &mut bytes).unwrap();
     }
 
     proptest! {

@@ -82,6 +82,12 @@ pub fn sched_comm(text: &[u8]) -> Option<&[u8]> {
     head.get(..open)
 }
 
+/// The kernel's priority in `/proc/TID/sched` (`P(prio)` in proc_sched_show_task): 100 is nice −20, 120 nice 0.
+pub fn sched_prio(text: &[u8]) -> Option<u64> {
+    let line = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"prio "))?;
+    number(line.trim_ascii_start().strip_prefix(b":")?.trim_ascii())
+}
+
 /// The symbol in `/proc/TID/wchan` (proc_pid_wchan, fs/proc/base.c): `None` when the text is `0`, which means on a
 /// CPU, runnable, or not ours to see; the three cannot be told apart here.
 pub fn wchan(text: &[u8]) -> Option<&str> {
@@ -156,6 +162,8 @@ mod tests {
         assert_eq!(sched_comm(b"a (1, #t) (b (77, #threads: 3)\n").unwrap(), b"a (1, #t) (b");
         assert_eq!(sched_comm(b"(5, #threads: 1)\n"), None);
         assert_eq!(sched_comm(b"x (y, #threads: 1)\n"), None);
+        assert_eq!(sched_prio(b"x (1, #threads: 1)\n---\nse.x : 1\nprio         :      100\n"), Some(100));
+        assert_eq!(sched_prio(b"prio_x : 100\n"), None);
     }
 
     #[test]
@@ -176,7 +184,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_parser_panics_on_any_bytes(text in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let _ = (schedstat(&text), status(&text), parent(&text));
+            let _ = (schedstat(&text), status(&text), parent(&text), sched_prio(&text));
             let _ = (sched_comm(&text), wchan(&text), loadavg_running(&text));
         }
 

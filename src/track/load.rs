@@ -15,6 +15,8 @@ const ONE: u64 = 1 << 11;
 const DECAY: [u64; 3] = [1884, 2014, 2037];
 /// A step is 5 s and a tick; when nothing changed for this long, a step has passed and changed nothing.
 const STEP_AND_SLACK: Duration = Duration::from_millis(6500);
+/// After so many steps in a row that could not be solved, the last count says nothing about now.
+const MISSES_MAX: u32 = 3;
 /// Steps that may lie between two readings: on an idle host the kernel makes up for late ones.
 const STEPS_MAX: u32 = 3;
 
@@ -25,6 +27,7 @@ pub struct Load {
     active: Option<u64>,
     uninterruptible: Option<u64>,
     estimate: Option<u64>,
+    misses: u32,
     /// Steps whose count could not be solved: two steps with different counts lay between two readings.
     pub undecoded: u64,
 }
@@ -54,13 +57,20 @@ impl Load {
         self.before = Some((loads, now));
         match solve(before, loads) {
             Some(active) => {
+                self.misses = 0;
                 self.active = Some(active);
                 let estimate = runnable.map(|runnable| active.saturating_sub(runnable));
                 self.uninterruptible =
                     estimate.map(|now| self.estimate.map_or(now, |before| now.min(before)));
                 self.estimate = estimate;
             }
-            None => self.undecoded = self.undecoded.saturating_add(1),
+            None => {
+                self.undecoded = self.undecoded.saturating_add(1);
+                self.misses = self.misses.saturating_add(1);
+                if self.misses >= MISSES_MAX {
+                    (self.active, self.uninterruptible, self.estimate) = (None, None, None);
+                }
+            }
         }
     }
 }
@@ -151,6 +161,19 @@ mod tests {
         load.reading(loads, Some(0), at(0));
         load.reading(advance(advance(loads, 3, false), 90, false), Some(0), at(10));
         assert_eq!((load.active(), load.undecoded), (None, 1));
+    }
+
+    #[test]
+    fn a_count_is_not_shown_for_ever() {
+        let mut load = Load::default();
+        let mut loads = advance([5000, 4000, 3000], 3, false);
+        load.reading([5000, 4000, 3000], Some(0), at(0));
+        load.reading(loads, Some(0), at(5));
+        for miss in 1..=3 {
+            loads = advance(advance(loads, 3, false), 90 * miss, false);
+            load.reading(loads, Some(0), at(5 + 10 * miss));
+            assert_eq!(load.active(), (miss < 3).then_some(3), "after {miss}");
+        }
     }
 
     proptest! {

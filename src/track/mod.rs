@@ -53,6 +53,8 @@ pub struct Census {
     pub states: [u64; State::ALL.len()],
     /// Threads by service bit.
     pub services: Vec<u32>,
+    /// Starvation can be seen at all.
+    pub run_times: bool,
 }
 
 impl Tracks {
@@ -60,7 +62,8 @@ impl Tracks {
     pub fn new(rows_max: usize) -> Self {
         Self {
             blocked: Waits::new(blocked, rows_max),
-            starved: Waits::new(|row| row.state == State::Running, rows_max),
+            // Without run times a busy thread stands as still as a starved one; nobody is accused then.
+            starved: Waits::new(|row| row.state == State::Running && row.mark.run_ns > 0, rows_max),
             ended: Histogram::new(WAIT_BOUNDS),
             load: Load::default(),
             census: None,
@@ -95,7 +98,14 @@ impl Tracks {
         self.starved.sweep(&sweep);
         self.book(&ended);
         self.missed.add(&sweep.missed);
-        let Sweep { begin, end, processes, mut states, services, .. } = sweep;
+        let Sweep { begin, end, processes, mut states, mut services, run_times, .. } = sweep;
+        if let Some(before) = self.census.as_ref().filter(|_| !sweep.members_known) {
+            // A part only: a service must not seem absent because its group could not be read.
+            services.resize(services.len().max(before.services.len()), 0);
+            for (count, before) in services.iter_mut().zip(&before.services) {
+                *count = (*count).max(*before);
+            }
+        }
         // Kworkers inside a work item came without a letter; those whose letter another lane has read are counted
         // under it.
         let [_, _, uninterruptible, .., unknown] = &mut states;
@@ -103,7 +113,7 @@ impl Tracks {
         let confirmed = u64::try_from(confirmed).unwrap_or_default().min(*unknown);
         *unknown = unknown.saturating_sub(confirmed);
         *uninterruptible = uninterruptible.saturating_add(confirmed);
-        self.census = Some(Census { begin, end, processes, states, services });
+        self.census = Some(Census { begin, end, processes, states, services, run_times });
     }
 
     fn book(&mut self, ended: &[Wait]) {

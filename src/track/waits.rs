@@ -16,7 +16,7 @@ pub struct Wait {
     pub tid: Tid,
     /// Its process.
     pub pid: Pid,
-    /// Its name at the last look.
+    /// Its name at the first look.
     pub comm: String,
     /// What the walk recognised.
     pub hint: Hint,
@@ -30,6 +30,7 @@ pub struct Wait {
     pub last: Mono,
     /// The kernel function it sleeps in.
     pub wchan: Option<String>,
+    kind: Kind,
     letter: Option<State>,
     start_ticks: Option<u64>,
 }
@@ -43,9 +44,10 @@ impl Wait {
             hint: row.hint,
             services: row.services,
             mark: row.mark,
-            since: row.at,
-            last: row.at,
+            since: row.end,
+            last: row.begin,
             wchan: None,
+            kind: Kind::of(row.hint, None),
             letter: None,
             start_ticks: None,
         }
@@ -57,8 +59,13 @@ impl Wait {
     }
 
     /// What kind of wait it is.
-    pub fn kind(&self) -> Kind {
-        Kind::of(self.hint, self.wchan.as_deref())
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Asked at every tick for every wait, decided when what it follows from changes.
+    fn judge(&mut self) {
+        self.kind = Kind::of(self.hint, self.wchan.as_deref());
     }
 
     /// Its letter was read. That of a kworker comes from another lane; until then it is unknown, which is never
@@ -96,10 +103,15 @@ impl Waits {
 
     /// Takes a walk; returns the waits that ended. What the walk did not see has ended, unless it could not be read.
     pub fn sweep(&mut self, sweep: &Sweep) -> Vec<Wait> {
-        let mut ended: Vec<Wait> = sweep.rows.iter().filter_map(|row| self.row(row)).collect();
+        // What goes on first, then what is gone, then what is new: nothing new is refused a place that is about to be
+        // free.
+        let (old, new): (Vec<&Row>, Vec<&Row>) =
+            sweep.rows.iter().partition(|row| self.open.contains_key(&row.tid));
+        let mut ended: Vec<Wait> = old.into_iter().filter_map(|row| self.row(row)).collect();
         let unread: HashSet<Tid> = sweep.unread.iter().copied().collect();
         let gone = self.open.extract_if(|tid, wait| wait.last < sweep.begin && !unread.contains(tid));
         ended.extend(gone.map(|(_, wait)| wait));
+        ended.extend(new.into_iter().filter_map(|row| self.row(row)));
         ended
     }
 
@@ -120,12 +132,13 @@ impl Waits {
             && wait.start_ticks != detail.start_ticks
         {
             // The same id, the same numbers, another birth: somebody else, met for the first time.
-            wait.since = wait.last;
+            wait.since = wait.since.max(wait.last);
         }
         wait.start_ticks = detail.start_ticks.or(wait.start_ticks);
         wait.letter = detail.state.or(wait.letter);
         if detail.wchan.is_some() {
             wait.wchan.clone_from(&detail.wchan);
+            wait.judge();
         }
     }
 
@@ -139,11 +152,13 @@ impl Waits {
         }
         match self.open.get_mut(&row.tid) {
             Some(wait) if wait.mark == row.mark && wait.pid == row.pid => {
-                wait.last = wait.last.max(row.at);
-                wait.since = wait.since.min(row.at);
-                wait.services = row.services;
+                wait.last = wait.last.max(row.begin);
+                wait.since = wait.since.min(row.end);
+                // A part only: until the groups are read again, what was known stays.
+                wait.services = if row.services_whole { row.services } else { wait.services | row.services };
                 if row.hint != Hint::None {
                     wait.hint = row.hint;
+                    wait.judge();
                 }
                 None
             }
@@ -173,12 +188,14 @@ mod tests {
         Row {
             tid,
             pid: tid,
-            at: Mono::from_nanos(at),
+            begin: Mono::from_nanos(at),
+            end: Mono::from_nanos(at),
             state,
             mark: Mark { slices, run_ns: slices * 10 },
             comm: "x".to_owned(),
             hint: Hint::None,
             services: 0,
+            services_whole: true,
         }
     }
 
@@ -196,6 +213,22 @@ mod tests {
         assert_eq!(waits.iter().next().unwrap().length(), Duration::from_nanos(4));
         let ended = waits.sweep(&sweep(20, vec![]));
         assert_eq!(ended.iter().map(Wait::length).collect::<Vec<_>>(), [Duration::from_nanos(4)]);
+    }
+
+    /// The lane may lose the CPU between the clock and the read: only what lies between the end of the first look and
+    /// the beginning of the last is proven.
+    #[test]
+    fn a_look_that_took_long_lengthens_nothing() {
+        let mut waits = waits();
+        let slow = |begin, end| Row {
+            begin: Mono::from_nanos(begin),
+            end: Mono::from_nanos(end),
+            ..row(7, 0, Uninterruptible, 1)
+        };
+        waits.sweep(&sweep(10, vec![slow(10, 50)]));
+        assert_eq!(waits.iter().next().unwrap().length(), Duration::ZERO);
+        waits.sweep(&sweep(60, vec![slow(60, 500)]));
+        assert_eq!(waits.iter().next().unwrap().length(), Duration::from_nanos(10));
     }
 
     #[test]
@@ -241,6 +274,25 @@ mod tests {
         waits.sweep(&sweep(30, vec![row(7, 31, Uninterruptible, 1)]));
         assert_eq!(waits.iter().next().unwrap().length(), Duration::from_nanos(20));
         assert_eq!(waits.look(&Look { rows: vec![row(7, 35, State::Unknown, 2)], ended: vec![] }).len(), 1);
+    }
+
+    #[test]
+    fn services_that_are_not_known_for_a_while_are_not_lost() {
+        let mut waits = waits();
+        waits.sweep(&sweep(10, vec![Row { services: 4, ..row(7, 11, Uninterruptible, 1) }]));
+        let part = Row { services: 2, services_whole: false, ..row(7, 21, Uninterruptible, 1) };
+        waits.sweep(&sweep(20, vec![part]));
+        assert_eq!(waits.iter().next().unwrap().services, 6);
+        waits.sweep(&sweep(30, vec![Row { services: 2, ..row(7, 31, Uninterruptible, 1) }]));
+        assert_eq!(waits.iter().next().unwrap().services, 2);
+    }
+
+    #[test]
+    fn a_new_crowd_takes_the_places_of_the_old_one() {
+        let mut waits = waits();
+        waits.sweep(&sweep(10, (0..100).map(|tid| row(tid, 11, Uninterruptible, 1)).collect()));
+        waits.sweep(&sweep(20, (100..200).map(|tid| row(tid, 21, Uninterruptible, 1)).collect()));
+        assert_eq!((waits.iter().count(), waits.dropped), (100, 0));
     }
 
     #[test]

@@ -27,7 +27,16 @@ fn sweeps(page: &Page) -> f64 {
 
 /// Rows are 16 at least; of 40 waits in D the 10 that were there first stay.
 fn rows_full() {
-    let args = ["--tasks.rows-max", "16", "--blocked.threshold", "1s", "--tasks.interval", "1s"];
+    let args = [
+        "--tasks.cpu-budget",
+        "0.5",
+        "--tasks.rows-max",
+        "16",
+        "--blocked.threshold",
+        "1s",
+        "--tasks.interval",
+        "1s",
+    ];
     let scene = Scene::new(&args);
     let old = Fault::start("vfork_parent", &["60", "10"]);
     scene.show(&old.tids());
@@ -56,12 +65,28 @@ fn rows_full() {
     let page = scene.exporter.scrape();
     assert_eq!(page.expect("stall_tasks", &[("state", "D")]), 40.0, "counts are of all");
     assert_eq!(waits(&page), 16.0, "and the table is full");
+    let gone = old.tids();
     drop(old);
-    // A thread of PID 1 that happens to run takes a row as well, for a walk, so it may need some walks.
-    wait_for(Duration::from_secs(12), "places that came free are taken", || {
+    // A busy machine gives their ids to others within seconds.
+    for tid in gone {
+        scene.tree.remove(&tid.to_string());
+    }
+    // A thread of PID 1 that runs is a row too, and takes none of these places.
+    let freed = now_ns();
+    loop {
         let page = scene.exporter.scrape();
-        page.expect("stall_tasks", &[("state", "D")]) == 30.0 && waits(&page) == 16.0
-    });
+        if page.expect("stall_tasks", &[("state", "D")]) == 30.0 && waits(&page) == 16.0 {
+            break;
+        }
+        let families =
+            ["stall_tasks", "stall_known_wait_tasks", "stall_probe_interval_seconds", "stall_blocked_tasks"];
+        let there: Vec<_> = families.iter().flat_map(|name| page.samples(name)).collect();
+        assert!(
+            seconds(freed, now_ns()) < 2.0 + 3.0 * LATE,
+            "places that came free are not taken: {there:?}"
+        );
+        pause();
+    }
     drop(young);
 }
 

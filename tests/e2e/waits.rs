@@ -97,24 +97,24 @@ fn flappers(length: u32) {
     let scene = Scene::new(&[]);
     let fault = Fault::start("flapper", &[&length.to_string(), "50"]);
     scene.show(&fault.tids());
-    watch_flappers(&scene.exporter, fault);
+    watch_flappers(&scene.exporter, fault, true);
 }
 
 fn flappers_on_the_host() {
     let exporter = start(&[]);
-    watch_flappers(&exporter, Fault::start("flapper", &["60", "50"]));
+    watch_flappers(&exporter, Fault::start("flapper", &["60", "50"]), false);
 }
 
 /// No page shows a wait longer than the longest that there was, which is a few milliseconds on a machine at rest and
-/// far below a sweep on any.
-fn watch_flappers(exporter: &Exporter, fault: Fault) {
+/// far below a sweep on any. `alone`: nobody else is in sight whose vfork may be a long one.
+fn watch_flappers(exporter: &Exporter, fault: Fault, alone: bool) {
     let (mut most_d, mut longest, mut pages) = (0.0_f64, 0.0_f64, 0);
     while process::alive(fault.pid()) && process::state(fault.tids()[0]).is_some() {
         let page = exporter.scrape();
         most_d = most_d.max(page.expect("stall_tasks", &[("state", "D")]));
         longest = page.samples("stall_known_wait_seconds_max").map(|s| s.value).fold(longest, f64::max);
         assert_nothing_blocked(&page, "flappers");
-        assert_eq!(page.sum("stall_known_wait_tasks", &[]), 0.0);
+        assert!(!alone || page.sum("stall_known_wait_tasks", &[]) == 0.0, "a known wait above the threshold");
         pages += 1;
         pause();
     }
@@ -132,7 +132,7 @@ fn watch_flappers(exporter: &Exporter, fault: Fault) {
     );
     assert!(most_d >= 10.0, "they were seen in D: {most_d}");
     assert!(truth < INTERVAL, "the fault itself was stuck for {truth} s; the machine is too busy");
-    assert!(longest <= truth, "{longest} s published, {truth} s true");
+    assert!(!alone || longest <= truth, "{longest} s published, {truth} s true");
     assert_eq!(all, short, "no ended wait above one sweep");
 }
 

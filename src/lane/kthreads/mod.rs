@@ -1,18 +1,19 @@
 //! The kthreads lane: a few kernel threads, twenty times a second, on descriptors that stay open.
 //!
-//! Each step reads the runnable count of the host and the `schedstat` of every `ksoftirqd`, `watchdog` and RCU thread,
-//! and of the others for a second after they moved; while they are quiet, every fourth step does. Only a thread that did not move
-//! can be waiting, and only while somebody else than us is runnable; of those, only one whose wait channel reads `0`,
-//! which costs a fraction of the letter. Its `status` is then read, and again at every step for as long as it stays in
-//! R and does not move. So the wait of a `ksoftirqd` or `watchdog` is found at most two steps after its begin, that of
-//! another thread at most five; a realtime thread that the kernel itself holds back (it leaves the count) within a
-//! second. On kernels whose wait channels say nothing (4.14 to 5.15 without frame pointers, or no privilege) letters are
-//! read instead, and five steps hold for all. What is found is told every second, and a wait of [`LONG`] at once and
-//! then four times a second. When the lane's share of the CPU budget does not suffice, the step is stretched, and the
-//! interval says so.
+//! Each step reads the runnable count of the host and the `schedstat` of every `ksoftirqd`, `watchdog` and RCU
+//! thread, and of the others for a second after they moved; while they are quiet, every fourth step does. Only a
+//! thread that did not move can be waiting, and only while somebody else than us is runnable; of those, only one
+//! whose wait channel reads `0`, which costs a fraction of the letter. Its `status` is then read, and again at
+//! every step for as long as it stays in R and does not move. So the wait of a `ksoftirqd` or `watchdog` is found
+//! at most two steps after its begin, that of another thread at most five; a realtime thread that the kernel itself
+//! holds back (it leaves the count) within a second. On kernels whose wait channels say nothing (4.14 to 5.15
+//! without frame pointers, or no privilege) letters are read instead, and five steps hold for all. What is found is
+//! told every second, and a wait of [`LONG`] at once and then four times a second. When the lane's share of the CPU
+//! budget does not suffice, the step is stretched, and the interval says so.
 //!
-//! A thread that runs for a whole step without a clock tick (`nohz_full`, interrupts off) looks like one that waits, and
-//! so does `migration/N` in one long piece of work: the tick does not add to its run time (task_tick_stop is empty).
+//! A thread that runs for a whole step without a clock tick (`nohz_full`, interrupts off) looks like one that
+//! waits, and so does `migration/N` in one long piece of work: the tick does not add to its run time
+//! (task_tick_stop is empty).
 
 mod discovery;
 mod sampled;
@@ -101,13 +102,15 @@ impl KthreadsLane {
         let crowd = self.crowd(reader);
         self.round = self.round.wrapping_add(1);
         let (round, discovery) = (self.round, &mut self.discovery);
-        self.threads.retain_mut(|thread| match thread.due(round).then(|| thread.look(now, round, crowd, reader)) {
-            Some(Err(error)) if error.vanished() => {
-                discovery.vanished(thread.tid, now);
-                false
+        self.threads.retain_mut(|thread| {
+            match thread.due(round).then(|| thread.look(now, round, crowd, reader)) {
+                Some(Err(error)) if error.vanished() => {
+                    discovery.vanished(thread.tid, now);
+                    false
+                }
+                // Anything else may pass; what is known of it stands.
+                _ => true,
             }
-            // Anything else may pass; what is known of it stands.
-            _ => true,
         });
     }
 

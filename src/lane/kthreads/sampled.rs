@@ -59,7 +59,17 @@ impl Sampled {
             Ok(kept) => Hint::Wchan(kept, 0),
             Err(_) => Hint::Status(reader.keep(&place(tid, ThreadFile::Status))?),
         };
-        Ok(Self { tid, thread, schedstat, hint, seen, steps: Vec::new(), looks: None, quiet: LIVELY, told: false })
+        Ok(Self {
+            tid,
+            thread,
+            schedstat,
+            hint,
+            seen,
+            steps: Vec::new(),
+            looks: None,
+            quiet: LIVELY,
+            told: false,
+        })
     }
 
     /// Is looked at in this round. A thread that matters less, sleeps, and has not moved for a while is let be.
@@ -86,7 +96,8 @@ impl Sampled {
             return Ok(());
         }
         let waits = self.looks.is_some();
-        if !waits && !(self.turn(round, crowd) && self.suspicious(reader)) {
+        let asked = waits || (self.turn(round, crowd) && self.suspicious(reader));
+        if !asked {
             return Ok(());
         }
         // A letter that cannot be read says nothing.

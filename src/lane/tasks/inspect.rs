@@ -15,6 +15,8 @@ use crate::source::{Kept, Reader, TaskDir, task};
 
 /// Kernel functions in which a kworker waits for work.
 const KWORKER_IDLE: [&str; 2] = ["worker_thread", "rescuer_thread"];
+/// The kernel's priority of a thread at nice −20, which rescuers run at (RESCUER_NICE_LEVEL, kernel/workqueue.c).
+const PRIO_NICE_MIN: u64 = 100;
 
 /// What the lane remembers of a thread.
 #[derive(Debug, Clone)]
@@ -44,6 +46,11 @@ impl Known {
     /// Waits, or may wait, in the kernel without a proof of progress.
     pub fn blocked(&self) -> bool {
         self.state == State::Uninterruptible || self.hint == Hint::WorkItem
+    }
+
+    /// The row is what is known now.
+    pub fn shows(&self, row: &Row) -> bool {
+        self.mark == row.mark && self.state == row.state && self.hint == row.hint
     }
 
     /// Must have a row in the frame.
@@ -128,24 +135,26 @@ pub enum Outcome {
 pub struct Seen {
     /// To be remembered.
     pub known: Known,
-    /// When the mark was read.
-    pub at: Mono,
+    /// Before and after the mark was read.
+    pub read: (Mono, Mono),
     /// The name, where it was read and the thread matters.
     pub comm: String,
 }
 
 impl Seen {
     /// The row for the frame.
-    pub fn row(&self, tid: Tid, services: u64) -> Row {
+    pub fn row(&self, tid: Tid, services: u64, services_whole: bool) -> Row {
         Row {
             tid,
             pid: self.known.pid,
-            at: self.at,
+            begin: self.read.0,
+            end: self.read.1,
             state: self.known.state,
             mark: self.known.mark,
             comm: self.comm.clone(),
             hint: self.known.hint,
             services,
+            services_whole,
         }
     }
 }
@@ -173,21 +182,22 @@ impl Inspector {
         letter: bool,
         reader: &mut Reader<'_>,
     ) -> Result<Outcome, SourceError> {
+        let begin = clock::now();
         let text = thread.read(self.marks.file(), self.marks, reader)?;
         let mark = self.marks.parse(text).ok_or_else(|| thread.malformed(self.marks.file()))?;
         // A mark never goes back: smaller numbers under the same id are another thread's.
-        let before = before.filter(|known| known.pid == thread.pid && known.mark.slices <= mark.slices);
+        let before = before.filter(|known| known.pid == thread.pid && known.mark <= mark);
         let unmoved = before.filter(|known| known.mark == mark);
         if unmoved.is_some_and(|known| known.settled() && !letter) {
             return Ok(Outcome::Unmoved);
         }
-        let at = clock::now();
+        let read = (begin, clock::now());
         let kworker = match before {
             Some(Known { kworker: None, .. }) => None,
             Some(known) if unmoved.is_some() => known.kworker.clone(),
-            // A kworker that has run may have made place for somebody else.
-            Some(_) => self.kworker(thread, reader),
-            None if thread.lone_root => self.kworker(thread, reader),
+            // One that has run may have made place for somebody else.
+            Some(known) => self.kworker(thread, known.kworker.as_deref(), reader),
+            None if thread.lone_root => self.kworker(thread, None, reader),
             None => None,
         };
         let fresh = Known {
@@ -204,9 +214,9 @@ impl Inspector {
         let mut seen = match &fresh.kworker {
             Some(name) => {
                 let comm = name.to_string();
-                Seen { known: self.kworker_state(thread, fresh, reader), at, comm }
+                Seen { known: self.kworker_state(thread, fresh, reader), read, comm }
             }
-            None => self.letter(thread, fresh, at, reader)?,
+            None => self.letter(thread, fresh, read, reader)?,
         };
         if self.frozen_in_place(thread, unmoved, &seen.known, reader) {
             seen.known.hint = Hint::FrozenInPlace;
@@ -219,7 +229,7 @@ impl Inspector {
         &self,
         thread: &Thread<'_>,
         mut known: Known,
-        at: Mono,
+        read: (Mono, Mono),
         reader: &mut Reader<'_>,
     ) -> Result<Seen, SourceError> {
         let text = thread.read(ThreadFile::Status, self.marks, reader)?;
@@ -234,14 +244,30 @@ impl Inspector {
             known.services = self.services.by_comm(thread.pid, status.name);
         }
         let comm = if known.matters() { label(status.name, LABEL_MAX) } else { String::new() };
-        Ok(Seen { known, at, comm })
+        Ok(Seen { known, read, comm })
     }
 
-    /// The name of a kworker, `None` for everybody else. A kernel without `sched` cannot tell; its kworkers are then
-    /// read like other threads.
-    fn kworker(&self, thread: &Thread<'_>, reader: &mut Reader<'_>) -> Option<Box<str>> {
-        let comm = task::sched_comm(thread.read(ThreadFile::Sched, self.marks, reader).ok()?)?;
-        comm.starts_with(b"kworker/").then(|| label(comm, LABEL_MAX).into_boxed_str())
+    /// The name of a worker of a workqueue, `None` for everybody else. Before 6.9 a rescuer does not carry the name of
+    /// a kworker; it is told by its nice value and the function it idles in. A kernel without `sched` cannot tell; its
+    /// workers are then read like other threads.
+    fn kworker(
+        &self,
+        thread: &Thread<'_>,
+        before: Option<&str>,
+        reader: &mut Reader<'_>,
+    ) -> Option<Box<str>> {
+        let text = thread.read(ThreadFile::Sched, self.marks, reader).ok()?;
+        let comm = task::sched_comm(text)?;
+        let named = comm.starts_with(b"kworker/");
+        let hurried = task::sched_prio(text) == Some(PRIO_NICE_MIN);
+        let name = label(comm, LABEL_MAX).into_boxed_str();
+        let worker = named
+            || (hurried && before == Some(&*name))
+            || (hurried && {
+                let wchan = thread.read(ThreadFile::Wchan, self.marks, reader).ok().and_then(task::wchan);
+                wchan == Some("rescuer_thread")
+            });
+        worker.then_some(name)
     }
 
     /// A kworker's state by its wait channel, which for a kernel thread takes no sleeping lock.

@@ -103,7 +103,8 @@ impl TasksLane {
     /// Looks at the watched threads and tells front what they do.
     fn look(&mut self, inspector: &Inspector, tools: &mut Tools<'_>) {
         let cpu = clock::thread_cpu();
-        let look = self.watch.look(inspector, &mut self.known, &mut tools.reader);
+        let members_known = !self.lacks_members();
+        let look = self.watch.look(inspector, &mut self.known, members_known, &mut tools.reader);
         // Looks take half of the budget at most. They are not planned by it, so without this a crowd in D would run up
         // a debt that the walks have to pay, for hours.
         let rest = clock::thread_cpu().saturating_sub(cpu).div_f64(self.share / 2.0);
@@ -111,11 +112,15 @@ impl TasksLane {
         if look.rows.is_empty() && look.ended.is_empty() {
             return;
         }
-        self.want(&look.rows);
-        (tools.send)(&Frame::Look(look));
+        let frame = Frame::Look(look);
+        (tools.send)(&frame);
+        if let Frame::Look(look) = &frame {
+            self.want(&look.rows);
+        }
     }
 
-    /// Adds the blocked rows to what the detail lane is asked for.
+    /// Adds the blocked rows to what the detail lane is asked for. They are sent first: front cannot use the details of
+    /// a wait that it has not heard of.
     fn want(&mut self, rows: &[Row]) {
         let mut changed = false;
         for row in rows.iter().filter(|row| walk::blocked(row)) {
@@ -142,10 +147,7 @@ impl TasksLane {
 
     /// What this kernel and these privileges allow; asked once.
     fn inspector(&mut self, tools: &mut Tools<'_>) -> Inspector {
-        if let Some(members) = self.handover.members() {
-            self.services.set_members(members);
-        }
-        let asked = self.inspector.take().unwrap_or_else(|| {
+        let mut inspector = self.inspector.take().unwrap_or_else(|| {
             // kthreadd sleeps in a function of its own name; without the privilege its wait channel reads `0`.
             let kthreadd = Place::Thread { pid: 2, tid: 2, file: ThreadFile::Wchan };
             Inspector {
@@ -154,7 +156,23 @@ impl TasksLane {
                 services: self.services.clone(),
             }
         });
-        Inspector { services: self.services.clone(), ..asked }
+        if let Some(members) = self.handover.members() {
+            inspector.services.set_members(Arc::clone(&members));
+            self.services.set_members(members);
+        }
+        inspector
+    }
+
+    /// Sends a walk and asks for the details of its waits, and of no others.
+    fn walked(&mut self, frame: &Frame, tools: &mut Tools<'_>) {
+        (tools.send)(frame);
+        self.wanted.clear();
+        if let Frame::Sweep(sweep) = frame {
+            self.want(&sweep.rows);
+        }
+        if self.wanted.is_empty() {
+            self.handover.want(Vec::new());
+        }
     }
 
     fn lacks_members(&self) -> bool {
@@ -182,7 +200,7 @@ impl Work for TasksLane {
         let walked = began >= self.walk_due;
         if walked {
             match self.walk(&inspector, tools) {
-                Ok(sweep) => (tools.send)(&Frame::Sweep(sweep)),
+                Ok(sweep) => self.walked(&Frame::Sweep(sweep), tools),
                 Err(error) => (tools.send)(&Frame::Failed { lane: Lane::Tasks, why: error.to_string() }),
             }
         } else {

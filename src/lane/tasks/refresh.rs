@@ -22,9 +22,10 @@ impl Refresh {
         self.now
     }
 
-    /// After a walk: `running` threads by the kernel's count, `explained` by rows in R. A single surplus is the noise of
-    /// two numbers that are not of the same instant; one that stays over two walks is looked for. A search that left it
-    /// unexplained was vain, and the next one waits twice as long: a busy host must not pay for it in every walk.
+    /// After a walk: `running` threads by the kernel's count, `explained` by rows in R. A single surplus is the noise
+    /// of two numbers that are not of the same instant; one that stays over two walks is looked for. A search that
+    /// left it unexplained was vain, and the next one waits twice as long: a busy host must not pay for it in every
+    /// walk.
     pub fn after(&mut self, running: u64, explained: u64) {
         let surplus = running.saturating_sub(explained);
         let stays = surplus > 0 && self.unexplained > 0;

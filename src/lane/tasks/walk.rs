@@ -1,6 +1,8 @@
 //! The walk: processes, their threads, one look each, and the frame that comes out of it. Every step is linear in the
 //! number of threads.
 
+use std::collections::HashSet;
+
 use crate::base::clock;
 use crate::base::units::{Pid, State, Tid};
 use crate::lane::Tools;
@@ -27,25 +29,52 @@ impl TasksLane {
         inspector: &Inspector,
         tools: &mut Tools<'_>,
     ) -> Result<Sweep, SourceError> {
-        let mut sweep = Sweep { begin: clock::now(), ..Sweep::default() };
+        let mut sweep = Sweep {
+            begin: clock::now(),
+            members_known: !self.lacks_members(),
+            run_times: inspector.marks == Marks::Slices,
+            ..Sweep::default()
+        };
         self.number = self.number.wrapping_add(1);
         let running_before = running(tools);
         let mut pids = Vec::new();
         sweep.missed.over_threads = tools.reader.list_processes(self.limits.threads_max, &mut pids)?;
-        let mut pass = Pass { inspector, sweep, rounds: self.rounds(), visited: 0, tids: Vec::new() };
+        let mut pass = Pass {
+            inspector,
+            sweep,
+            rounds: self.rounds(),
+            visited: 0,
+            tids: Vec::new(),
+            unlisted: HashSet::new(),
+        };
         for pid in pids {
             match self.process(pid, &mut pass, tools) {
                 Ok(()) => pass.sweep.processes = pass.sweep.processes.saturating_add(1),
-                Err(error) => miss(&error, &mut pass.sweep),
+                Err(error) => {
+                    if !error.vanished() {
+                        pass.unlisted.insert(pid);
+                    }
+                    miss(&error, &mut pass.sweep);
+                }
             }
         }
-        let mut sweep = pass.sweep;
+        let Pass { mut sweep, unlisted, .. } = pass;
         sweep.end = clock::now();
-        let number = self.number;
-        self.known.retain(|_, known| known.seen == number);
+        self.forget(&unlisted, &mut sweep);
         let running = running_before.min(running(tools));
         self.finish(&mut sweep, running, inspector.marks, tools);
         Ok(sweep)
+    }
+
+    /// Forgets threads that were not met. Those of a process that is there and could not be listed stay, unread.
+    fn forget(&mut self, unlisted: &HashSet<Pid>, sweep: &mut Sweep) {
+        let number = self.number;
+        self.known.retain(|tid, known| {
+            let met = known.seen == number;
+            let stays = met || unlisted.contains(&known.pid);
+            sweep.unread.extend((stays && !met && known.tracked).then_some(*tid));
+            stays
+        });
     }
 
     /// The threads of one process. A leader that was alone and has not run since is still alone; otherwise the link
@@ -112,6 +141,7 @@ impl TasksLane {
         pass.visited = pass.visited.saturating_add(1);
         if pass.visited > self.limits.threads_max {
             pass.sweep.missed.over_threads = pass.sweep.missed.over_threads.saturating_add(1);
+            self.unread(thread.tid, pass);
             return Ok(false);
         }
         if pass.visited.is_multiple_of(STRIDE) {
@@ -130,13 +160,19 @@ impl TasksLane {
             }
             Ok(Outcome::Seen(seen)) => Ok(self.saw(thread, seen, services, pass)),
             Err(error) => {
-                // It is there and could not be read: what is known of it stays.
-                if let Some(known) = self.known.get_mut(&thread.tid).filter(|_| !error.vanished()) {
-                    known.seen = self.number;
-                    pass.sweep.unread.extend(known.tracked.then_some(thread.tid));
+                if !error.vanished() {
+                    self.unread(thread.tid, pass);
                 }
                 Err(error)
             }
+        }
+    }
+
+    /// It is there and was not read: what is known of it stays.
+    fn unread(&mut self, tid: Tid, pass: &mut Pass<'_>) {
+        if let Some(known) = self.known.get_mut(&tid) {
+            known.seen = self.number;
+            pass.sweep.unread.extend(known.tracked.then_some(tid));
         }
     }
 
@@ -147,7 +183,7 @@ impl TasksLane {
         let services = services | seen.known.services | self.services.by_cgroup(thread.pid);
         pass.count(seen.known.state, services);
         if seen.known.matters() && thread.pid != self.own_pid {
-            pass.sweep.rows.push(seen.row(thread.tid, services));
+            pass.sweep.rows.push(seen.row(thread.tid, services, pass.sweep.members_known));
         }
         let mark = seen.known.mark;
         self.known.insert(thread.tid, seen.known).is_none_or(|before| before.mark != mark)
@@ -155,11 +191,16 @@ impl TasksLane {
 
     /// Bounds the rows, remembers which were given, and decides what is watched and asked for.
     fn finish(&mut self, sweep: &mut Sweep, running: u64, marks: Marks, tools: &mut Tools<'_>) {
+        // A look in the middle of the walk may have seen a thread since; front has that newer row.
+        let known = &self.known;
+        sweep.rows.retain(|row| known.get(&row.tid).is_some_and(|known| known.shows(row)));
         let over = sweep.rows.len().saturating_sub(self.limits.rows_max);
         if over > 0 {
-            // Waits that front tracks come first: an old wait must not lose its place to a new one.
+            // Waits that front tracks come first: an old wait must not lose its place to a new one. Then D before R:
+            // who runs is a row at every walk and would keep a wait out for ever.
             let known = &self.known;
-            sweep.rows.sort_by_key(|row| known.get(&row.tid).is_none_or(|known| !known.tracked));
+            let untracked = |row: &Row| known.get(&row.tid).is_none_or(|known| !known.tracked);
+            sweep.rows.sort_by_key(|row| (untracked(row), !blocked(row)));
             sweep.rows.truncate(self.limits.rows_max);
         }
         sweep.missed.over_rows = u64::try_from(over).unwrap_or(u64::MAX);
@@ -175,11 +216,6 @@ impl TasksLane {
             }
         }
         sweep.missed.over_watched = self.watch.choose(&sweep.rows, &unmoved, marks, &mut tools.reader);
-        self.wanted.clear();
-        self.want(&sweep.rows);
-        if self.wanted.is_empty() {
-            self.handover.want(Vec::new());
-        }
         // Our own thread is one of the running ones, and one more may have come and gone.
         let explained = sweep.states.first().copied().unwrap_or_default().saturating_add(1);
         self.refresh.after(running, explained);
@@ -215,6 +251,8 @@ struct Pass<'i> {
     visited: usize,
     /// Threads of the process at hand; kept for its memory.
     tids: Vec<Tid>,
+    /// Processes that are there and could not be listed.
+    unlisted: HashSet<Pid>,
 }
 
 impl Pass<'_> {

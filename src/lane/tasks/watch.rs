@@ -64,7 +64,13 @@ impl Watch {
     }
 
     /// Looks at all of them. Rows are given of those that matter, and once of those that no longer do.
-    pub fn look(&mut self, inspector: &Inspector, known: &mut ByTid<Known>, reader: &mut Reader<'_>) -> Look {
+    pub fn look(
+        &mut self,
+        inspector: &Inspector,
+        known: &mut ByTid<Known>,
+        members_known: bool,
+        reader: &mut Reader<'_>,
+    ) -> Look {
         let mut look = Look::default();
         self.threads.retain(|tid, watched| {
             let thread =
@@ -76,7 +82,7 @@ impl Watch {
                 Ok(Outcome::Seen(mut seen)) => {
                     let matters = seen.known.matters();
                     if matters || watched.told {
-                        look.rows.push(seen.row(*tid, watched.services));
+                        look.rows.push(seen.row(*tid, watched.services, members_known));
                     }
                     watched.told = matters;
                     seen.known.tracked |= matters;
@@ -85,8 +91,9 @@ impl Watch {
                     true
                 }
                 Err(error) => {
-                    if error.vanished() && watched.told {
-                        look.ended.push(*tid);
+                    if error.vanished() {
+                        known.remove(tid);
+                        look.ended.extend(watched.told.then_some(*tid));
                     }
                     !error.vanished()
                 }

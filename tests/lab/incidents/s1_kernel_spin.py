@@ -1,0 +1,25 @@
+"""S1: a task never leaves the kernel on CPU 1; whoever is bound to that CPU is runnable and not run, at any priority."""
+
+
+def run(story):
+    story.service("worker", "idle")
+    story.run(f"taskset -p 2 {story.pid('worker')} >/dev/null")
+    story.observe()
+    hog = story.fault("spin 20 nopreempt")
+    hog.wait_for("start", 10)
+    hog.wait_for("end", 60)
+    story.watch(10)
+
+
+def expect(seen):
+    truth = seen.truths[0]
+    spun = truth["start"], truth["end"]
+    seen.answers(spun, within=0.5)
+    series = 'stall_service_starved_seconds{service="worker"}'
+    seen.reaches(series, 5, spun, within=12)
+    seen.lower_bound(series, spun)
+    seen.ends(series, spun[1], within=6)
+    # Starved is not blocked: nobody waits for a lock here.
+    seen.never_more('stall_service_blocked_seconds{service="worker"}', 0, spun)
+    seen.peer("node_exporter", spun)
+    seen.peer("process-exporter", spun)

@@ -1,0 +1,40 @@
+"""S2: a disk stops answering below ext4; the journal cannot commit, and who touches the filesystem waits for ever."""
+
+SETUP = """
+/lab/nbd /dev/nbd0 64 &
+echo $! >/run/nbd.pid
+until [ "$(cat /sys/block/nbd0/size)" -gt 0 ]; do sleep 0.1; done
+mkfs.ext4 -q /dev/nbd0
+mkdir -p /data
+mount /dev/nbd0 /data
+touch /run/data.ready
+wait
+"""
+
+
+def run(story):
+    story.disk = story.background(SETUP)
+    story.run("until [ -e /run/data.ready ]; do sleep 0.1; done")
+    story.service("syslog", "append /data/log")
+    story.observe()
+    story.run("kill -STOP $(cat /run/nbd.pid)")
+    story.mark("lost")
+    story.watch(25)
+    story.mark("back")
+    story.run("kill -CONT $(cat /run/nbd.pid)")
+    story.watch(12)
+
+
+def expect(seen):
+    lost = seen.marks["lost"], seen.marks["back"]
+    seen.answers(lost, within=0.5)
+    series = 'stall_service_blocked_seconds{service="syslog"}'
+    seen.reaches(series, 5, lost, within=10)
+    seen.lower_bound(series, lost)
+    seen.ends(series, lost[1], within=6)
+    seen.reaches("stall_uninterruptible_tasks", 2, lost)
+    # The journal's own thread is the one that says that no commit will come.
+    seen.reaches('stall_blocked_group_seconds_max{comm="jbd2.*"}', 5, lost)
+    seen.never_more("stall_probe_stuck_seconds{.*}", 0, lost)
+    seen.peer("node_exporter", lost)
+    seen.peer("process-exporter", lost)
