@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Mono;
+use crate::base::kthread::Kthread;
 use crate::base::units::{Pid, State, Tid};
 
 /// A lane's name: an index into the table of lanes, small and stable, because it also addresses shared memory.
@@ -17,11 +18,13 @@ pub enum Lane {
     Cgroups,
     /// Control groups with a CPU quota.
     Throttle,
+    /// A few kernel threads, twenty times a second.
+    Kthreads,
 }
 
 impl Lane {
     /// All lanes, in the order of their shared-memory cells.
-    pub const ALL: [Self; 4] = [Self::Tasks, Self::Detail, Self::Cgroups, Self::Throttle];
+    pub const ALL: [Self; 5] = [Self::Tasks, Self::Detail, Self::Cgroups, Self::Throttle, Self::Kthreads];
 
     /// The label value.
     pub const fn name(self) -> &'static str {
@@ -30,6 +33,7 @@ impl Lane {
             Self::Detail => "detail",
             Self::Cgroups => "cgroups",
             Self::Throttle => "throttle",
+            Self::Kthreads => "kthreads",
         }
     }
 
@@ -52,6 +56,8 @@ pub enum Frame {
     Own(OwnGroup),
     /// Groups with a CPU quota.
     Quotas(Quotas),
+    /// The sampled kernel threads.
+    Kthreads(KthreadSamples),
     /// A lane could not do its work; the reason in one line.
     Failed {
         /// Which lane.
@@ -263,4 +269,51 @@ impl QuotasMissed {
         self.over_groups = self.over_groups.saturating_add(other.over_groups);
         self.over_walk = self.over_walk.saturating_add(other.over_walk);
     }
+}
+
+/// What became of the sampled kernel threads since the last frame.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KthreadSamples {
+    /// All that are sampled are here; those that are not have ended or are no longer sampled.
+    pub whole: bool,
+    /// The threads.
+    pub threads: Vec<KthreadSample>,
+    /// Threads that were found since the last frame and not taken, because there were too many.
+    pub left_out: u64,
+}
+
+/// One kernel thread since the last frame.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KthreadSample {
+    /// The thread.
+    pub tid: Tid,
+    /// Its name.
+    pub thread: Kthread,
+    /// Its progress at the newest look.
+    pub mark: Mark,
+    /// Nanoseconds waited for a CPU in all, waits that have ended only, at the newest look.
+    pub wait_ns: u64,
+    /// The looks that found it moved, oldest first. There may have been more than are told; `mark` and `wait_ns` hold
+    /// them all.
+    pub steps: Vec<Step>,
+    /// In R at every look at which its letter was read since its mark is this one.
+    pub runnable: Option<Looks>,
+}
+
+/// What happened to a thread between two looks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// How often it was put on a CPU.
+    pub slices: u64,
+    /// What the waits that ended add up to, nanoseconds. Without a slice: it was moved to another CPU's queue.
+    pub wait_ns: u64,
+}
+
+/// The first and the last of several looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Looks {
+    /// The first.
+    pub first: Mono,
+    /// The last.
+    pub last: Mono,
 }

@@ -3,4 +3,5 @@
 pub mod bounded;
 pub mod clock;
 pub mod ids;
+pub mod kthread;
 pub mod units;

@@ -2,9 +2,11 @@
 //! A slice sees only the [`World`]; it opens nothing, asks no clock and imports no other slice.
 
 pub mod blocked;
+pub mod kthread;
 pub mod load;
 pub mod own;
 pub mod service;
+pub mod softirq;
 pub mod throttle;
 
 use std::time::Duration;
@@ -56,7 +58,15 @@ pub struct Slice {
 }
 
 /// All slices, in page order.
-pub static ALL: [&Slice; 5] = [&blocked::SLICE, &load::SLICE, &throttle::SLICE, &service::SLICE, &own::SLICE];
+pub static ALL: [&Slice; 7] = [
+    &blocked::SLICE,
+    &load::SLICE,
+    &throttle::SLICE,
+    &softirq::SLICE,
+    &kthread::SLICE,
+    &service::SLICE,
+    &own::SLICE,
+];
 
 #[cfg(test)]
 mod tests {

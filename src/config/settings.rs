@@ -26,6 +26,8 @@ pub const COLLECTORS: &[Collector] = &[
         name: "throttle",
         help: "Control groups with a CPU quota: throttled periods and time, CPU usage",
     },
+    Collector { name: "softirq", help: "Softirqs left to a ksoftirqd that does not get its CPU" },
+    Collector { name: "kthread", help: "Other kernel threads that wait for a CPU, and how long waits were" },
     Collector { name: "service", help: "Essential services: blocked, starved, how many tasks" },
 ];
 

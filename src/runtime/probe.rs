@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::lane::cgroups::CgroupsLane;
 use crate::lane::detail::DetailLane;
 use crate::lane::handover::Handover;
+use crate::lane::kthreads::KthreadsLane;
 use crate::lane::tasks::TasksLane;
 use crate::lane::throttle::ThrottleLane;
 use crate::lane::{Tools, Work};
@@ -29,11 +30,14 @@ const STACK: usize = 256 * 1024;
 /// A lane that panicked tries again after this.
 const AFTER_PANIC: Duration = Duration::from_secs(5);
 /// Shares of the CPU budget.
-const TASKS_SHARE: f64 = 0.7;
+const TASKS_SHARE: f64 = 0.6;
 const DETAIL_SHARE: f64 = 0.1;
-const THROTTLE_SHARE: f64 = 0.2;
+const THROTTLE_SHARE: f64 = 0.1;
 /// Descriptors that the throttle lane leaves to the other lanes of the process.
 const DESCRIPTORS_SPARE: u64 = 256;
+const KTHREADS_SHARE: f64 = 0.2;
+/// Part of the descriptors this process may open that the kernel threads may keep; the other lanes need some too.
+const KTHREADS_DESCRIPTORS: u64 = 2;
 
 /// Runs the lanes until front closes the pipe. Returns the exit status.
 pub fn run(config: &Config, region: Region, slot: usize, plan: &[LanePlan], pipe: BorrowedFd<'_>) -> i32 {
@@ -126,6 +130,13 @@ impl Runner {
             Lane::Throttle => {
                 let share = tasks.cpu_budget * THROTTLE_SHARE;
                 Box::new(ThrottleLane::new(&self.config, descriptors(), share, now))
+            }
+            Lane::Kthreads => {
+                let off = |name: &str| self.config.disabled.iter().any(|disabled| disabled == name);
+                let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX) / KTHREADS_DESCRIPTORS;
+                let descriptors = if off("softirq") && off("kthread") { 0 } else { limit };
+                let share = tasks.cpu_budget * KTHREADS_SHARE;
+                Box::new(KthreadsLane::new(descriptors, tasks.threads_max, share, now))
             }
         }
     }

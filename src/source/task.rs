@@ -60,6 +60,12 @@ pub fn status(text: &[u8]) -> Option<Status<'_>> {
     (named && lettered).then_some(found)
 }
 
+/// The parent's id in `/proc/TID/status`.
+pub fn parent(text: &[u8]) -> Option<u32> {
+    let line = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"PPid:\t"))?;
+    number(line).and_then(|id| u32::try_from(id).ok())
+}
+
 fn switches(line: &[u8]) -> Option<&[u8]> {
     line.strip_prefix(b"voluntary_ctxt_switches:\t")
         .or_else(|| line.strip_prefix(b"nonvoluntary_ctxt_switches:\t"))
@@ -144,6 +150,13 @@ mod tests {
     }
 
     #[test]
+    fn status_gives_the_parent() {
+        assert_eq!(parent(b"Name:\tx\nPid:\t14\nPPid:\t2\nTracerPid:\t0\n"), Some(2));
+        assert_eq!(parent(b"Name:\tPPid:\t2\n"), None);
+        assert_eq!(parent(b"PPid:\tx\n"), None);
+    }
+
+    #[test]
     fn the_header_of_sched_gives_any_comm() {
         assert_eq!(sched_comm(b"kworker/u8:1 (12, #threads: 1)\n---\n").unwrap(), b"kworker/u8:1");
         assert_eq!(sched_comm(b"a (1, #t) (b (77, #threads: 3)\n").unwrap(), b"a (1, #t) (b");
@@ -171,8 +184,8 @@ mod tests {
     proptest! {
         #[test]
         fn no_parser_panics_on_any_bytes(text in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let _ = (schedstat(&text), status(&text), sched_comm(&text), sched_prio(&text));
-            let _ = (wchan(&text), loadavg_running(&text));
+            let _ = (schedstat(&text), status(&text), parent(&text), sched_prio(&text));
+            let _ = (sched_comm(&text), wchan(&text), loadavg_running(&text));
         }
 
         #[test]

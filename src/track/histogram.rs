@@ -17,12 +17,20 @@ impl Histogram {
 
     /// Books one observation.
     pub fn observe(&mut self, value: f64) {
+        self.observe_times(value, 1);
+    }
+
+    /// Books the same observation several times.
+    pub fn observe_times(&mut self, value: f64, times: u64) {
+        if times == 0 {
+            return;
+        }
         let bucket = self.bounds.iter().position(|bound| value <= *bound);
         if let Some(count) = bucket.and_then(|bucket| self.counts.get_mut(bucket)) {
-            *count = count.saturating_add(1);
+            *count = count.saturating_add(times);
         }
-        self.sum += value;
-        self.count = self.count.saturating_add(1);
+        self.sum += value * times as f64;
+        self.count = self.count.saturating_add(times);
     }
 
     /// Bounds with cumulative counts, as the exposition wants them, without `+Inf`.

@@ -3,6 +3,7 @@
 
 pub mod histogram;
 pub mod kind;
+pub mod kthreads;
 pub mod load;
 pub mod quotas;
 pub mod waits;
@@ -12,6 +13,7 @@ use crate::base::units::State;
 use crate::sample::{Frame, Missed, OwnGroup, Row, Sweep};
 use histogram::Histogram;
 use kind::Kind;
+use kthreads::Kthreads;
 use load::Load;
 use quotas::Quotas;
 use waits::{Wait, Waits};
@@ -38,6 +40,8 @@ pub struct Tracks {
     pub own: OwnGroup,
     /// Groups with a CPU quota.
     pub quotas: Quotas,
+    /// Kernel threads that wait for a CPU.
+    pub kthreads: Kthreads,
 }
 
 /// The counts of the newest walk.
@@ -70,6 +74,7 @@ impl Tracks {
             missed: Missed::default(),
             own: OwnGroup::default(),
             quotas: Quotas::default(),
+            kthreads: Kthreads::default(),
         }
     }
 
@@ -89,6 +94,7 @@ impl Tracks {
             }
             Frame::Own(own) => self.own = own,
             Frame::Quotas(frame) => self.quotas.observe(frame),
+            Frame::Kthreads(samples) => self.kthreads.observe(&samples),
             Frame::Failed { .. } => {}
         }
     }

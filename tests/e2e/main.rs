@@ -18,6 +18,7 @@ mod support;
 
 mod hang;
 mod harness;
+mod kthread;
 mod modes;
 mod processes;
 mod scale;
@@ -26,5 +27,13 @@ mod throttle;
 mod waits;
 
 fn main() -> std::process::ExitCode {
-    harness::run(&[waits::CASES, hang::CASES, processes::CASES, modes::CASES, scale::CASES, throttle::CASES])
+    harness::run(&[
+        waits::CASES,
+        hang::CASES,
+        processes::CASES,
+        modes::CASES,
+        scale::CASES,
+        throttle::CASES,
+        kthread::CASES,
+    ])
 }
