@@ -32,10 +32,11 @@ use refresh::Refresh;
 use services::Services;
 use watch::Watch;
 
-/// The lane works this long at a stretch, then steps back for as long: a walk must not hold a CPU.
-const BURST: Duration = Duration::from_millis(10);
+/// The lane works this long at a stretch, then steps back for as long: a walk must not hold a CPU, and longer strides
+/// showed in the tail of the scrapes beside it (`tests/bench/run`).
+const BURST: Duration = Duration::from_millis(4);
 /// How long it steps back.
-const REST: Duration = Duration::from_millis(10);
+const REST: Duration = Duration::from_millis(4);
 /// How long the first walk waits for the members of control groups: a service is absent when it has no threads, not
 /// when they are not known yet.
 const MEMBERS_LATE: Duration = Duration::from_secs(1);
