@@ -119,6 +119,21 @@ pub struct Missed {
     pub over_watched: u64,
 }
 
+impl Row {
+    /// It waits in the kernel, or is a kworker that may.
+    pub fn blocked(&self) -> bool {
+        self.hint.blocks(self.state)
+    }
+}
+
+impl Hint {
+    /// Whether a thread in this state, recognised as this, waits in the kernel or may: the one definition for the lane
+    /// that reads and the tracker that judges.
+    pub fn blocks(self, state: State) -> bool {
+        state == State::Uninterruptible || self == Self::WorkItem
+    }
+}
+
 impl Missed {
     /// Adds another walk's.
     pub fn add(&mut self, other: &Self) {

@@ -50,7 +50,7 @@ pub struct LanePlan {
     pub lane: Lane,
     /// It does nothing before this moment (back-off).
     pub not_before: Mono,
-    /// Threads whose guarded files it leaves alone, because it hung there.
+    /// Threads whose guarded files it leaves alone, because it hung there; only the detail lane does so.
     pub avoid: Vec<u32>,
 }
 

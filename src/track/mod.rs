@@ -65,7 +65,7 @@ impl Tracks {
     /// Knows nothing; tracks at most `rows_max` waits of each sort.
     pub fn new(rows_max: usize) -> Self {
         Self {
-            blocked: Waits::new(blocked, rows_max),
+            blocked: Waits::new(Row::blocked, rows_max),
             // Without run times a busy thread stands as still as a starved one; nobody is accused then.
             starved: Waits::new(|row| row.state == State::Running && row.mark.run_ns > 0, rows_max),
             ended: Histogram::new(WAIT_BOUNDS),
@@ -130,8 +130,4 @@ impl Tracks {
             }
         }
     }
-}
-
-fn blocked(row: &Row) -> bool {
-    row.state == State::Uninterruptible || row.hint == crate::sample::Hint::WorkItem
 }

@@ -45,7 +45,7 @@ pub struct Known {
 impl Known {
     /// Waits, or may wait, in the kernel without a proof of progress.
     pub fn blocked(&self) -> bool {
-        self.state == State::Uninterruptible || self.hint == Hint::WorkItem
+        self.hint.blocks(self.state)
     }
 
     /// The row is what is known now.

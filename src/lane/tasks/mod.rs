@@ -124,7 +124,7 @@ impl TasksLane {
     /// a wait that it has not heard of.
     fn want(&mut self, rows: &[Row]) {
         let mut changed = false;
-        for row in rows.iter().filter(|row| walk::blocked(row)) {
+        for row in rows.iter().filter(|row| row.blocked()) {
             let wanted = Wanted { pid: row.pid, tid: row.tid, mark: row.mark };
             changed |= self.wanted.insert(row.tid, wanted) != Some(wanted);
         }

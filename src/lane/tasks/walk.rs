@@ -9,15 +9,10 @@ use crate::lane::Tools;
 use crate::lane::tasks::inspect::{Files, Inspector, Outcome, Seen, Thread};
 use crate::lane::tasks::marks::Marks;
 use crate::lane::tasks::{STRIDE, TasksLane};
-use crate::sample::{Hint, Row, Sweep};
+use crate::sample::{Row, Sweep};
 use crate::source::error::{Cause, SourceError};
 use crate::source::place::Place;
 use crate::source::task;
-
-/// A row that waits in the kernel.
-pub fn blocked(row: &Row) -> bool {
-    row.state == State::Uninterruptible || row.hint == Hint::WorkItem
-}
 
 impl TasksLane {
     /// Walks over all threads.
@@ -200,7 +195,7 @@ impl TasksLane {
             // who runs is a row at every walk and would keep a wait out for ever.
             let known = &self.known;
             let untracked = |row: &Row| known.get(&row.tid).is_none_or(|known| !known.tracked);
-            sweep.rows.sort_by_key(|row| (untracked(row), !blocked(row)));
+            sweep.rows.sort_by_key(|row| (untracked(row), !row.blocked()));
             sweep.rows.truncate(self.limits.rows_max);
         }
         sweep.missed.over_rows = u64::try_from(over).unwrap_or(u64::MAX);

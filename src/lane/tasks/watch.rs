@@ -7,7 +7,6 @@ use crate::base::ids::ByTid;
 use crate::base::units::{Pid, State, Tid};
 use crate::lane::tasks::inspect::{Files, Inspector, KeptFiles, Known, Outcome, Thread};
 use crate::lane::tasks::marks::Marks;
-use crate::lane::tasks::walk::blocked;
 use crate::sample::{Look, Row};
 use crate::source::Reader;
 use crate::source::place::{Place, ThreadFile};
@@ -34,7 +33,7 @@ impl Watch {
     /// Chooses after a walk: PID 1, then D, then R that stood still. Returns how many D rows found no place.
     pub fn choose(&mut self, rows: &[Row], unmoved: &[Tid], marks: Marks, reader: &mut Reader<'_>) -> u64 {
         let unmoved: HashSet<&Tid> = unmoved.iter().collect();
-        let in_d = || rows.iter().filter(|row| blocked(row) && row.tid != 1);
+        let in_d = || rows.iter().filter(|row| row.blocked() && row.tid != 1);
         let starved = rows.iter().filter(|row| row.state == State::Running && unmoved.contains(&row.tid));
         let init = rows.iter().find(|row| row.tid == 1);
         let mut before = std::mem::take(&mut self.threads);
