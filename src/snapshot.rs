@@ -1,7 +1,11 @@
-//! The result of one tick: every series of the page, in page order. Built by the slices, rendered once, kept by nobody.
+//! The result of one tick: every series of the page, in page order, and what is stuck, in words. Built by the slices,
+//! rendered once, kept by nobody.
+
+pub mod stall;
 
 use crate::exposition::desc::Desc;
 use crate::track::histogram::Histogram;
+use stall::Report;
 
 /// One value.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +40,8 @@ pub struct Snapshot {
     families: Vec<Family>,
     /// Series past their family's bound.
     pub dropped: u64,
+    /// What is stuck, in words; the slice `suspect` fills it.
+    pub report: Report,
 }
 
 impl Snapshot {
@@ -63,6 +69,9 @@ impl Snapshot {
     pub fn append(&mut self, other: Self) {
         self.dropped = self.dropped.saturating_add(other.dropped);
         self.families.extend(other.families);
+        if !other.report.schema.is_empty() {
+            self.report = other.report;
+        }
     }
 
     fn push(&mut self, desc: &'static Desc, labels: &[&str], value: Value) {

@@ -58,7 +58,7 @@ pub const OWNERS: &[(&str, &[&str])] = &[
     ("prometheus", &["http", "exposition"]),
     ("regex_automata", &["config", "lane"]),
     ("rustix", &["base/clock.rs", "source", "runtime", "http", "config", "app.rs", "engine.rs", "cli"]),
-    ("serde", &["config", "base", "sample", "runtime"]),
+    ("serde", &["config", "base", "sample", "runtime", "snapshot"]),
     ("signal_hook", &["runtime", "app.rs"]),
     ("tiny_http", &["http"]),
     ("toml", &["config"]),
