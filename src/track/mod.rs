@@ -6,6 +6,7 @@ pub mod kind;
 pub mod kthreads;
 pub mod load;
 pub mod quotas;
+pub mod resource;
 pub mod waits;
 
 use crate::base::clock::Mono;
