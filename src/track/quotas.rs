@@ -1,13 +1,13 @@
 //! Groups with a CPU quota: the newest numbers of each, as long as somebody reads them.
 //!
 //! Counters are shown as the kernel gives them. A group that is removed and made again under the same name begins
-//! again at zero, which a counter may.
+//! again at zero, which a counter may. Between two frames the share of the periods that were throttled is kept.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::base::clock::Mono;
-use crate::sample::{self, QuotaRow, QuotasMissed};
+use crate::sample::{self, GroupUsage, QuotaRow, QuotasMissed};
 
 /// Most groups that are remembered, whatever a lane sends; above every value that `throttle.groups_max` can have.
 const GROUPS_MAX: usize = 4096;
@@ -15,10 +15,23 @@ const GROUPS_MAX: usize = 4096;
 /// hangs would say that nothing is throttled.
 pub const STALE: Duration = Duration::from_secs(60);
 
+/// A share of throttled periods says nothing about now after this; a throttled group has new periods all the time.
+const SHARE_STALE: Duration = Duration::from_secs(10);
+
+/// How a group was throttled of late.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Throttling {
+    /// The group's quota in cores.
+    pub quota_cores: f64,
+    /// Throttled periods among those that passed between the newest two frames in which any passed, 0 to 1.
+    pub share: f64,
+}
+
 /// The groups.
 #[derive(Debug, Default)]
 pub struct Quotas {
     rows: BTreeMap<String, QuotaRow>,
+    shares: BTreeMap<String, (Mono, f64)>,
     at: Option<Mono>,
     /// Sums of what was left out.
     pub missed: QuotasMissed,
@@ -28,21 +41,32 @@ impl Quotas {
     /// Takes a frame.
     pub fn observe(&mut self, frame: sample::Quotas) {
         let sample::Quotas { at, whole, rows, ended, missed } = frame;
-        if whole {
-            self.rows.clear();
-        }
+        let before = if whole { std::mem::take(&mut self.rows) } else { BTreeMap::new() };
         for label in &ended {
             self.rows.remove(label);
+            self.shares.remove(label);
         }
         for row in rows {
+            if let Some(old) = before.get(&row.group).or_else(|| self.rows.get(&row.group)) {
+                let share = share(&old.usage, &row.usage);
+                self.shares.extend(share.map(|share| (row.group.clone(), (at, share))));
+            }
             if self.rows.len() < GROUPS_MAX || self.rows.contains_key(&row.group) {
                 self.rows.insert(row.group.clone(), row);
             } else {
                 self.missed.over_groups = self.missed.over_groups.saturating_add(1);
             }
         }
+        self.shares.retain(|label, _| self.rows.contains_key(label));
         self.missed.add(&missed);
         self.at = Some(at);
+    }
+
+    /// How the group of this label is throttled at `now`; `None` when it has no quota, or none that bites.
+    pub fn throttling(&self, group: &str, now: Mono) -> Option<Throttling> {
+        let quota_cores = self.rows.get(group)?.quota_cores;
+        let (at, share) = *self.shares.get(group)?;
+        (share > 0.0 && now.since(at) <= SHARE_STALE).then_some(Throttling { quota_cores, share })
     }
 
     /// Every group, in the order of the labels; none when the numbers are stale at `now`.
@@ -52,10 +76,16 @@ impl Quotas {
     }
 }
 
+/// Throttled periods among those that passed; `None` when none passed, or when the group began again.
+fn share(old: &GroupUsage, new: &GroupUsage) -> Option<f64> {
+    let periods = new.periods.checked_sub(old.periods).filter(|periods| *periods > 0)?;
+    let throttled = new.throttled_periods.checked_sub(old.throttled_periods)?;
+    Some((throttled as f64 / periods as f64).min(1.0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::GroupUsage;
     use proptest::prelude::*;
 
     fn row(group: &str, throttled_periods: u64) -> QuotaRow {
@@ -100,6 +130,27 @@ mod tests {
         assert!(shown(&quotas, 61).is_empty());
         quotas.observe(frame(62, false, vec![], &[]));
         assert_eq!(shown(&quotas, 62).len(), 1, "a sign of life confirms them");
+    }
+
+    #[test]
+    fn throttled_is_who_was_throttled_of_late() {
+        let used = |periods, throttled_periods| {
+            let usage = GroupUsage { periods, throttled_periods, ..GroupUsage::default() };
+            QuotaRow { group: "/a".to_owned(), quota_cores: 0.07, usage }
+        };
+        let at = |seconds: u64| Mono::from_nanos(seconds.saturating_mul(1_000_000_000));
+        let mut quotas = Quotas::default();
+        quotas.observe(frame(1, true, vec![used(100, 90)], &[]));
+        assert_eq!(quotas.throttling("/a", at(1)), None, "one frame tells no share");
+        quotas.observe(frame(2, true, vec![used(110, 99)], &[]));
+        assert_eq!(quotas.throttling("/a", at(2)), Some(Throttling { quota_cores: 0.07, share: 0.9 }));
+        quotas.observe(frame(3, false, vec![], &[]));
+        assert!(quotas.throttling("/a", at(12)).is_some(), "no news within the time is no end");
+        assert_eq!(quotas.throttling("/a", at(13)), None, "a throttled group has new periods all the time");
+        quotas.observe(frame(14, false, vec![used(120, 99)], &[]));
+        assert_eq!(quotas.throttling("/a", at(14)), None, "it ran, and was not throttled");
+        quotas.observe(frame(15, false, vec![used(5, 5)], &["/a"]));
+        assert_eq!(quotas.throttling("/a", at(15)), None, "made again: nothing is known yet");
     }
 
     proptest! {
