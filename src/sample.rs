@@ -1,11 +1,14 @@
 //! What a lane saw, as plain data: the frames that travel from a probe to front. Facts only; every judgement is made
 //! by the trackers that receive them, so nothing is lost when a probe is replaced.
 
+pub mod runnable;
+
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Mono;
 use crate::base::kthread::Kthread;
 use crate::base::units::{Pid, State, Tid};
+use runnable::{Busy, Members};
 
 /// A lane's name: an index into the table of lanes, small and stable, because it also addresses shared memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -50,12 +53,14 @@ pub enum Frame {
     Sweep(Sweep),
     /// Another look at the watched threads, between two walks.
     Look(Look),
-    /// What only `wchan` and `stat` can tell.
+    /// What only `wchan`, `stat` and `sched` can tell.
     Detail(Vec<Detail>),
     /// Our own group.
     Own(OwnGroup),
     /// Groups with a CPU quota.
     Quotas(Quotas),
+    /// Which of those groups starved processes are in.
+    Members(Members),
     /// The sampled kernel threads.
     Kthreads(KthreadSamples),
     /// A lane could not do its work; the reason in one line.
@@ -201,17 +206,21 @@ pub enum Hint {
     WorkItem,
 }
 
-/// What the detail lane tells of one wait.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What the detail lane tells of one wait, or of one moment of a busy thread.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Detail {
     /// The thread.
     pub tid: Tid,
-    /// The mark before and after the reads: the facts belong to this very wait.
+    /// The mark before and after the reads: the facts belong to this very wait. Of a busy thread, after them.
     pub mark: Mark,
-    /// The kernel function it sleeps in; `None` when the kernel does not say.
+    /// The kernel function it sleeps in; `None` when the kernel does not say, as of a thread that does not sleep.
     pub wchan: Option<String>,
     /// The letter by `stat`: of kworkers, whose `status` the walk does not read.
     pub state: Option<State>,
+    /// The CPU that it is on, or whose queue it is in, or that it was on last.
+    pub cpu: Option<u32>,
+    /// What a busy thread does.
+    pub busy: Option<Busy>,
     /// Start time in clock ticks since boot, when it could be read.
     pub start_ticks: Option<u64>,
 }

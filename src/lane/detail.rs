@@ -80,6 +80,7 @@ impl DetailLane {
             wchan,
             state: stat.map(|stat| stat.state),
             start_ticks: stat.map(|stat| stat.start_ticks),
+            ..Detail::default()
         })
     }
 

@@ -155,6 +155,7 @@ impl Probes {
             Frame::Detail(details) => (Lane::Detail, details.is_empty()),
             Frame::Own(_) => (Lane::Cgroups, true),
             Frame::Quotas(quotas) => (Lane::Throttle, quotas.whole),
+            Frame::Members(_) => (Lane::Throttle, false),
             Frame::Kthreads(_) => (Lane::Kthreads, true),
             Frame::Failed { lane, .. } => (*lane, false),
         };

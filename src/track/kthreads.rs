@@ -93,12 +93,17 @@ impl Kthreads {
     /// Longest wait in progress by name and CPU, zero where none waits, a lower bound of each.
     pub fn in_progress(&self) -> BTreeMap<Kthread, Duration> {
         let mut longest: BTreeMap<Kthread, Duration> = BTreeMap::new();
-        for known in self.known.values() {
-            let length = known.wait.map_or(Duration::ZERO, |(since, last)| last.since(since));
-            let entry = longest.entry(known.thread).or_default();
+        for (_, thread, length) in self.waits() {
+            let entry = longest.entry(thread).or_default();
             *entry = (*entry).max(length);
         }
         longest
+    }
+
+    /// Every sampled thread with its wait in progress, zero where it does not wait, a lower bound of each.
+    pub fn waits(&self) -> impl Iterator<Item = (Tid, Kthread, Duration)> + '_ {
+        let length = |known: &Known| known.wait.map_or(Duration::ZERO, |(since, last)| last.since(since));
+        self.known.iter().map(move |(tid, known)| (*tid, known.thread, length(known)))
     }
 
     /// Sums by name and CPU.

@@ -7,6 +7,7 @@ pub mod kthreads;
 pub mod load;
 pub mod quotas;
 pub mod resource;
+pub mod spins;
 pub mod waits;
 
 use crate::base::clock::Mono;
@@ -17,6 +18,7 @@ use kind::Kind;
 use kthreads::Kthreads;
 use load::Load;
 use quotas::Quotas;
+use spins::Spins;
 use waits::{Wait, Waits};
 
 /// Upper bounds of the blocked-wait histogram, seconds. The lowest is a look interval; above an hour it is an outage.
@@ -29,6 +31,8 @@ pub struct Tracks {
     pub blocked: Waits,
     /// Threads in R that have not run.
     pub starved: Waits,
+    /// Threads that neither sleep nor leave the kernel.
+    pub spins: Spins,
     /// Blocked waits that have ended, seen at two looks or more, those of a known kind left out.
     pub ended: Histogram,
     /// R+D from the load averages.
@@ -69,6 +73,7 @@ impl Tracks {
             blocked: Waits::new(Row::blocked, rows_max),
             // Without run times a busy thread stands as still as a starved one; nobody is accused then.
             starved: Waits::new(|row| row.state == State::Running && row.mark.run_ns > 0, rows_max),
+            spins: Spins::default(),
             ended: Histogram::new(WAIT_BOUNDS),
             load: Load::default(),
             census: None,
@@ -86,15 +91,19 @@ impl Tracks {
             Frame::Look(look) => {
                 let ended = self.blocked.look(&look);
                 self.starved.look(&look);
+                self.spins.look(&look);
                 self.book(&ended);
             }
             Frame::Detail(details) => {
                 for detail in &details {
                     self.blocked.detail(detail);
+                    self.starved.detail(detail);
+                    self.spins.detail(detail);
                 }
             }
             Frame::Own(own) => self.own = own,
             Frame::Quotas(frame) => self.quotas.observe(frame),
+            Frame::Members(members) => self.starved.members(&members),
             Frame::Kthreads(samples) => self.kthreads.observe(&samples),
             Frame::Failed { .. } => {}
         }
@@ -103,6 +112,7 @@ impl Tracks {
     fn sweep(&mut self, sweep: Sweep) {
         let ended = self.blocked.sweep(&sweep);
         self.starved.sweep(&sweep);
+        self.spins.sweep(&sweep);
         self.book(&ended);
         self.missed.add(&sweep.missed);
         let Sweep { begin, end, processes, mut states, mut services, run_times, .. } = sweep;

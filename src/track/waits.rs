@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::base::clock::Mono;
 use crate::base::units::{Pid, State, Tid};
+use crate::sample::runnable::Members;
 use crate::sample::{Detail, Hint, Look, Mark, Row, Sweep};
 use crate::track::kind::Kind;
 
@@ -33,10 +34,12 @@ pub struct Wait {
     kind: Kind,
     letter: Option<State>,
     start_ticks: Option<u64>,
+    cpu: Option<u32>,
+    group: Option<String>,
 }
 
 impl Wait {
-    fn new(row: &Row) -> Self {
+    fn new(row: &Row, groups: &HashMap<Pid, String>) -> Self {
         Self {
             tid: row.tid,
             pid: row.pid,
@@ -50,6 +53,8 @@ impl Wait {
             kind: Kind::of(row.hint, None),
             letter: None,
             start_ticks: None,
+            cpu: None,
+            group: groups.get(&row.pid).cloned(),
         }
     }
 
@@ -74,6 +79,22 @@ impl Wait {
         self.hint != Hint::WorkItem || self.confirmed_item()
     }
 
+    /// The CPU in whose queue it was when somebody looked, which was at this wait.
+    pub const fn cpu(&self) -> Option<u32> {
+        self.cpu
+    }
+
+    /// The control group whose quota throttles its process.
+    pub fn group(&self) -> Option<&str> {
+        self.group.as_deref()
+    }
+
+    /// Nothing says that it sleeps. Some kernels (6.1 to 6.12 in part) print R for a frozen thread and for one that
+    /// waits for a realtime lock; such a thread has a wait channel, which one that is runnable never has.
+    pub const fn runnable(&self) -> bool {
+        self.wchan.is_none()
+    }
+
     /// A kworker inside a work item whose letter is D.
     pub fn confirmed_item(&self) -> bool {
         self.hint == Hint::WorkItem && self.letter == Some(State::Uninterruptible)
@@ -85,6 +106,8 @@ impl Wait {
 pub struct Waits {
     holds: fn(&Row) -> bool,
     open: HashMap<Tid, Wait>,
+    /// Groups of the processes that have waits.
+    groups: HashMap<Pid, String>,
     most: usize,
     /// Waits that found no place.
     pub dropped: u64,
@@ -93,7 +116,7 @@ pub struct Waits {
 impl Waits {
     /// Tracks the rows for which `holds`, at most `most` of them.
     pub fn new(holds: fn(&Row) -> bool, most: usize) -> Self {
-        Self { holds, open: HashMap::new(), most, dropped: 0 }
+        Self { holds, open: HashMap::new(), groups: HashMap::new(), most, dropped: 0 }
     }
 
     /// The waits in progress, in no order.
@@ -112,7 +135,27 @@ impl Waits {
         let gone = self.open.extract_if(|tid, wait| wait.last < sweep.begin && !unread.contains(tid));
         ended.extend(gone.map(|(_, wait)| wait));
         ended.extend(new.into_iter().filter_map(|row| self.row(row)));
+        if !self.groups.is_empty() {
+            let pids: HashSet<Pid> = self.open.values().map(|wait| wait.pid).collect();
+            self.groups.retain(|pid, _| pids.contains(pid));
+        }
         ended
+    }
+
+    /// Takes what is known of the groups of processes.
+    pub fn members(&mut self, members: &Members) {
+        let answers: HashMap<Pid, &Option<String>> =
+            members.rows.iter().map(|member| (member.pid, &member.group)).collect();
+        for wait in self.open.values_mut() {
+            if let Some(group) = answers.get(&wait.pid) {
+                wait.group.clone_from(group);
+                // For waits of this process that are yet to come.
+                match group {
+                    Some(group) => drop(self.groups.insert(wait.pid, group.clone())),
+                    None => drop(self.groups.remove(&wait.pid)),
+                }
+            }
+        }
     }
 
     /// Takes a look at some threads; returns the waits that ended.
@@ -136,6 +179,7 @@ impl Waits {
         }
         wait.start_ticks = detail.start_ticks.or(wait.start_ticks);
         wait.letter = detail.state.or(wait.letter);
+        wait.cpu = detail.cpu.or(wait.cpu);
         if detail.wchan.is_some() {
             wait.wchan.clone_from(&detail.wchan);
             wait.judge();
@@ -162,10 +206,10 @@ impl Waits {
                 }
                 None
             }
-            Some(wait) => Some(std::mem::replace(wait, Wait::new(row))),
+            Some(wait) => Some(std::mem::replace(wait, Wait::new(row, &self.groups))),
             None => {
                 if self.open.len() < self.most {
-                    self.open.insert(row.tid, Wait::new(row));
+                    self.open.insert(row.tid, Wait::new(row, &self.groups));
                 } else {
                     self.dropped = self.dropped.saturating_add(1);
                 }
@@ -178,6 +222,7 @@ impl Waits {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sample::runnable::Member;
     use proptest::prelude::*;
 
     fn waits() -> Waits {
@@ -249,18 +294,41 @@ mod tests {
         assert_eq!(waits.iter().next().unwrap().length(), Duration::ZERO);
 
         let mut waits = super::tests::waits();
-        let detail = |start| Detail {
-            tid: 7,
-            mark: Mark { slices: 1, run_ns: 10 },
-            wchan: None,
-            state: None,
-            start_ticks: Some(start),
-        };
+        let mark = Mark { slices: 1, run_ns: 10 };
+        let detail = |start| Detail { tid: 7, mark, start_ticks: Some(start), ..Detail::default() };
         waits.sweep(&sweep(10, vec![row(7, 11, Uninterruptible, 1)]));
         waits.detail(&detail(100));
         waits.sweep(&sweep(20, vec![row(7, 21, Uninterruptible, 1)]));
         waits.detail(&detail(200));
         assert_eq!(waits.iter().next().unwrap().length(), Duration::ZERO, "the same numbers, another birth");
+    }
+
+    #[test]
+    fn a_starved_thread_learns_its_cpu_and_its_group_and_what_sleeps_is_not_starved() {
+        let mut waits = Waits::new(|row| row.state == Running, 100);
+        let mark = Mark { slices: 1, run_ns: 10 };
+        waits.sweep(&sweep(10, vec![row(7, 11, Running, 1)]));
+        waits.detail(&Detail { tid: 7, mark, cpu: Some(3), ..Detail::default() });
+        let member = |pid, group: Option<&str>| Member { pid, group: group.map(str::to_owned) };
+        let members = |rows| Members { rows, ..Members::default() };
+        waits.members(&members(vec![member(7, Some("/a")), member(8, Some("/b"))]));
+        let only = |waits: &Waits| waits.iter().next().cloned().unwrap();
+        assert_eq!((only(&waits).cpu(), only(&waits).group()), (Some(3), Some("/a")));
+        assert!(only(&waits).runnable());
+        // It got a slice: another wait, of the same process.
+        waits.sweep(&sweep(20, vec![row(7, 21, Running, 2)]));
+        assert_eq!((only(&waits).cpu(), only(&waits).group()), (None, Some("/a")));
+        waits.members(&members(vec![member(8, None)]));
+        assert_eq!(only(&waits).group(), Some("/a"), "no answer changes nothing");
+        waits.members(&members(vec![member(7, None)]));
+        assert_eq!(only(&waits).group(), None);
+        waits.members(&members(vec![member(7, Some("/a"))]));
+        waits.sweep(&sweep(30, vec![]));
+        waits.sweep(&sweep(40, vec![row(7, 41, Running, 2)]));
+        assert_eq!(only(&waits).group(), None, "what is not needed is forgotten");
+        let frozen = Detail { tid: 7, mark: Mark { slices: 2, run_ns: 20 }, ..Detail::default() };
+        waits.detail(&Detail { wchan: Some("__refrigerator".to_owned()), ..frozen });
+        assert!(!only(&waits).runnable());
     }
 
     #[test]
@@ -310,7 +378,8 @@ mod tests {
         assert!(!waits.iter().next().unwrap().proven());
         let mark = Mark { slices: 1, run_ns: 10 };
         let state = Some(Uninterruptible);
-        waits.detail(&Detail { tid: 7, mark, wchan: Some("io_schedule".into()), state, start_ticks: None });
+        let wchan = Some("io_schedule".into());
+        waits.detail(&Detail { tid: 7, mark, wchan, state, ..Detail::default() });
         assert!(waits.iter().next().unwrap().proven());
     }
 
