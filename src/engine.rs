@@ -17,7 +17,9 @@ use crate::runtime::board::{Board, Page};
 use crate::runtime::probes::{Probes, WardenGone};
 use crate::sample::Frame;
 use crate::snapshot::Snapshot;
+use crate::snapshot::history::History;
 use crate::source::error::SourceError;
+use crate::source::kernel::Version;
 use crate::source::paths::RowId;
 use crate::source::place::Place;
 use crate::source::{Host, Kept, Reader, Stamp, kernel, task};
@@ -82,6 +84,7 @@ pub struct Engine<'a> {
     probes: Probes,
     board: Arc<Board>,
     tracks: Tracks,
+    history: History,
     health: Health,
     log_dropped: &'a dyn Fn() -> u64,
     page_bytes: usize,
@@ -106,12 +109,15 @@ impl<'a> Engine<'a> {
         log_dropped: &'a dyn Fn() -> u64,
     ) -> Self {
         let now = clock::now();
+        let mut tracks = Tracks::new(config.tasks.rows_max);
+        tracks.throttle_keeps_locks = Version::running().is_none_or(Version::throttle_keeps_locks);
         Self {
             config,
             front,
             probes,
             board,
-            tracks: Tracks::new(config.tasks.rows_max),
+            tracks,
+            history: History::default(),
             health: Health::default(),
             log_dropped,
             page_bytes: 0,
@@ -217,6 +223,8 @@ impl<'a> Engine<'a> {
             }
         }
         self.series_dropped = self.series_dropped.saturating_add(snapshot.dropped);
+        self.history.observe(&snapshot.report.stalls, now);
+        snapshot.report.history = self.history.tell();
         snapshot
     }
 

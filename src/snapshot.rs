@@ -1,6 +1,7 @@
 //! The result of one tick: every series of the page, in page order, and what is stuck, in words. Built by the slices,
 //! rendered once, kept by nobody.
 
+pub mod history;
 pub mod stall;
 
 use crate::exposition::desc::Desc;

@@ -4,4 +4,5 @@ pub mod bounded;
 pub mod clock;
 pub mod ids;
 pub mod kthread;
+pub mod resource;
 pub mod units;

@@ -7,6 +7,7 @@ pub mod load;
 pub mod own;
 pub mod service;
 pub mod softirq;
+pub mod suspect;
 pub mod throttle;
 
 use std::time::Duration;
@@ -58,13 +59,14 @@ pub struct Slice {
 }
 
 /// All slices, in page order.
-pub static ALL: [&Slice; 7] = [
+pub static ALL: [&Slice; 8] = [
     &blocked::SLICE,
     &load::SLICE,
     &throttle::SLICE,
     &softirq::SLICE,
     &kthread::SLICE,
     &service::SLICE,
+    &suspect::SLICE,
     &own::SLICE,
 ];
 

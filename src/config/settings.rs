@@ -29,6 +29,7 @@ pub const COLLECTORS: &[Collector] = &[
     Collector { name: "softirq", help: "Softirqs left to a ksoftirqd that does not get its CPU" },
     Collector { name: "kthread", help: "Other kernel threads that wait for a CPU, and how long waits were" },
     Collector { name: "service", help: "Essential services: blocked, starved, how many tasks" },
+    Collector { name: "suspect", help: "Who probably holds up those who wait, and what /stalls tells" },
 ];
 
 /// Most services: each one is a label value of several families, and a bit beside the one of PID 1.

@@ -47,7 +47,7 @@ pub struct Report {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Stall {
-    /// `blocked`, `starved`, `kernel_spin`, `disk`, `kthread` or `probe`.
+    /// `blocked`, `starved`, `kernel_spin` or `disk`.
     pub kind: String,
     /// The same for the same stall as long as it lasts: the kind and what it is on.
     pub key: String,

@@ -106,6 +106,11 @@ impl Kthreads {
         self.known.iter().map(move |(tid, known)| (*tid, known.thread, length(known)))
     }
 
+    /// The threads that wait for a CPU: the first and the last look that saw it.
+    pub fn waiting(&self) -> impl Iterator<Item = (Tid, Kthread, (Mono, Mono))> + '_ {
+        self.known.iter().filter_map(|(tid, known)| Some((*tid, known.thread, known.wait?)))
+    }
+
     /// Sums by name and CPU.
     pub fn sums(&self) -> impl Iterator<Item = (Kthread, Sums)> + '_ {
         self.sums.iter().map(|(thread, sums)| (*thread, *sums))

@@ -1,13 +1,16 @@
 //! Trackers: pure. Frames, front's own samples and `now` in; values out. No file, clock, thread, log or global is
 //! touched here, so the same recorded samples give the same output.
 
+pub mod findings;
 pub mod histogram;
 pub mod kind;
 pub mod kthreads;
 pub mod load;
 pub mod quotas;
 pub mod resource;
+pub mod scene;
 pub mod spins;
+pub mod suspect;
 pub mod waits;
 
 use crate::base::clock::Mono;
@@ -33,6 +36,8 @@ pub struct Tracks {
     pub starved: Waits,
     /// Threads that neither sleep nor leave the kernel.
     pub spins: Spins,
+    /// A throttled task keeps the kernel locks that it has (Linux up to 6.17).
+    pub throttle_keeps_locks: bool,
     /// Blocked waits that have ended, seen at two looks or more, those of a known kind left out.
     pub ended: Histogram,
     /// R+D from the load averages.
@@ -74,6 +79,7 @@ impl Tracks {
             // Without run times a busy thread stands as still as a starved one; nobody is accused then.
             starved: Waits::new(|row| row.state == State::Running && row.mark.run_ns > 0, rows_max),
             spins: Spins::default(),
+            throttle_keeps_locks: true,
             ended: Histogram::new(WAIT_BOUNDS),
             load: Load::default(),
             census: None,
@@ -103,7 +109,10 @@ impl Tracks {
             }
             Frame::Own(own) => self.own = own,
             Frame::Quotas(frame) => self.quotas.observe(frame),
-            Frame::Members(members) => self.starved.members(&members),
+            Frame::Members(members) => {
+                self.starved.members(&members);
+                self.spins.members(&members);
+            }
             Frame::Kthreads(samples) => self.kthreads.observe(&samples),
             Frame::Failed { .. } => {}
         }

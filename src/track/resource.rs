@@ -3,6 +3,7 @@
 
 mod table;
 
+use crate::base::resource::Extra;
 pub use table::TABLE;
 
 /// Something in the kernel that tasks wait for.
@@ -20,6 +21,13 @@ pub struct Resource<'a> {
     pub act: &'a [&'a str],
     /// What not to do.
     pub avoid: &'a [&'a str],
+}
+
+impl Resource<'_> {
+    /// A device can hold it up.
+    pub fn io(&self) -> bool {
+        self.nature == Nature::Io
+    }
 }
 
 /// What a resource is, as far as it matters to the question who holds it up.
@@ -48,31 +56,14 @@ pub struct Row {
     pub holds: &'static str,
 }
 
-/// A row of the configuration.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Extra {
-    /// [`Resource::name`].
-    pub name: String,
-    /// [`Resource::title`].
-    pub title: String,
-    /// [`Resource::explain`].
-    pub explain: String,
-    /// [`Row::waits`].
-    pub waits: Vec<String>,
-    /// [`Row::holds`].
-    pub holds: Vec<String>,
-}
-
-impl Extra {
-    fn resource(&self) -> Resource<'_> {
-        Resource {
-            name: &self.name,
-            title: &self.title,
-            explain: &self.explain,
-            nature: Nature::Lock,
-            act: &[],
-            avoid: &[],
-        }
+fn of_extra(extra: &Extra) -> Resource<'_> {
+    Resource {
+        name: &extra.name,
+        title: &extra.title,
+        explain: &extra.explain,
+        nature: Nature::Lock,
+        act: &[],
+        avoid: &[],
     }
 }
 
@@ -85,19 +76,17 @@ impl<'a> Resources<'a> {
     pub fn waited_for(self, wchan: &str) -> Option<Resource<'a>> {
         let name = function(wchan);
         let extra = self.0.iter().find(|extra| extra.waits.iter().any(|wait| wait == name));
-        extra
-            .map(Extra::resource)
-            .or_else(|| TABLE.iter().find(|row| has(row.waits, name)).map(|row| row.resource))
+        extra.map(of_extra).or_else(|| TABLE.iter().find(|row| has(row.waits, name)).map(|row| row.resource))
     }
 
     /// The first function of `stack` in which a thread has the resource `name`.
     pub fn held_in<'s>(self, name: &str, stack: &'s [String]) -> Option<&'s str> {
-        let of_extra = |called: &str| {
+        let in_config = |called: &str| {
             self.0.iter().any(|extra| extra.name == name && extra.holds.iter().any(|hold| hold == called))
         };
         let of_table =
             |called: &str| TABLE.iter().any(|row| row.resource.name == name && has(row.holds, called));
-        stack.iter().map(|frame| function(frame)).find(|called| of_extra(called) || of_table(called))
+        stack.iter().map(|frame| function(frame)).find(|called| in_config(called) || of_table(called))
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::base::clock::{Mono, nanos};
 use crate::base::units::{Pid, State, Tid};
-use crate::sample::runnable::Busy;
+use crate::sample::runnable::{Busy, Members};
 use crate::sample::{Detail, Look, Sweep};
 
 /// Most threads that are followed.
@@ -34,6 +34,8 @@ pub struct Spin {
     pub work: Option<String>,
     /// The CPU that it was on at the last look.
     pub cpu: Option<u32>,
+    /// The control group whose quota throttles its process.
+    pub group: Option<String>,
     /// First look after which it neither slept nor came back to user space.
     pub since: Mono,
     /// Last look that proved it.
@@ -78,6 +80,7 @@ impl Followed {
                 comm: busy.comm.clone(),
                 work: busy.work.clone(),
                 cpu: detail.cpu,
+                group: None,
                 since: busy.end,
                 last: busy.end,
                 ran_ns: 0,
@@ -142,6 +145,14 @@ impl Spins {
             Some(followed) if followed.goes_on(detail, busy) => followed.extend(detail, busy),
             None if full => self.dropped = self.dropped.saturating_add(1),
             _ => drop(self.followed.insert(detail.tid, Followed::new(detail, busy))),
+        }
+    }
+
+    /// Takes what is known of the groups of processes.
+    pub fn members(&mut self, members: &Members) {
+        for member in &members.rows {
+            let of_process = self.followed.values_mut().filter(|followed| followed.spin.pid == member.pid);
+            of_process.for_each(|followed| followed.spin.group.clone_from(&member.group));
         }
     }
 

@@ -31,6 +31,8 @@ pub struct Wait {
     pub last: Mono,
     /// The kernel function it sleeps in.
     pub wchan: Option<String>,
+    /// Its kernel stack, the innermost function first; empty when none was taken.
+    pub stack: Vec<String>,
     kind: Kind,
     letter: Option<State>,
     start_ticks: Option<u64>,
@@ -50,6 +52,7 @@ impl Wait {
             since: row.end,
             last: row.begin,
             wchan: None,
+            stack: Vec::new(),
             kind: Kind::of(row.hint, None),
             letter: None,
             start_ticks: None,

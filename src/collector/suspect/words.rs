@@ -1,0 +1,303 @@
+//! The findings in words, for someone who was woken by them and does not know the kernel.
+
+use crate::collector::suspect::belongs;
+use crate::config::Config;
+use crate::snapshot::stall::{SUSPECTS_MAX, Stall, Suspect, TASKS_MAX, Task, Wchan};
+use crate::track::findings::{Finding, On};
+use crate::track::kind::Kind;
+use crate::track::scene::Party;
+use crate::track::suspect::{self, Reason, Who, seconds};
+
+/// What a kind of wait is, and why it is no stall.
+pub fn known(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Hang => "A hang.",
+        Kind::Vfork => {
+            "A parent waits for the child that it made with vfork to start its program. It can be killed."
+        }
+        Kind::Freezer => {
+            "Frozen on purpose: a paused container, a frozen group, a suspend. It goes on when thawed."
+        }
+        Kind::CoreDump => "Its process writes a core dump. Large processes take minutes.",
+        Kind::Server => {
+            "It waits for a file server (NFS, FUSE, SMB, 9p, Ceph) that does not answer. It can be killed."
+        }
+    }
+}
+
+/// A finding as a row of the report.
+pub fn stall(finding: &Finding<'_>, config: &Config) -> Stall {
+    let told = match finding.on {
+        On::Resource(resource) => Told {
+            kind: "blocked",
+            on: resource.name.to_owned(),
+            title: format!("{} for {}", who_waits(finding, config), resource.title),
+            explain: resource.explain.to_owned(),
+            act: owned(resource.act),
+            avoid: owned(resource.avoid),
+        },
+        On::Function(function) => in_function(finding, function, config),
+        On::Group(group) => throttled(finding, group),
+        On::Cpu(cpu) => starved(finding, cpu),
+        On::Spin(party) => spin(finding, &party),
+        On::Device(device) => Told {
+            kind: "disk",
+            on: device.device.to_owned(),
+            title: format!(
+                "Disk {} has {} I/O in flight and completes none",
+                device.device, device.inflight
+            ),
+            explain: "What was handed to the device has not come back. Whoever waits for it cannot be killed, and a \
+                      filesystem on it stops at its next commit."
+                .to_owned(),
+            act: vec![
+                "Look at the disk, or at what serves it: hypervisor, array, network. When I/O comes back, all go on."
+                    .to_owned(),
+            ],
+            avoid: vec!["Do not run sync, df or fsck: they join the queue.".to_owned()],
+        },
+    };
+    // What frees them at once comes first.
+    let act = finding.suspects.first().and_then(act_on).into_iter().chain(told.act).collect();
+    Stall {
+        key: format!("{}:{}", told.kind, told.on),
+        kind: told.kind.to_owned(),
+        title: told.title,
+        seconds: finding.length.as_secs_f64(),
+        explain: told.explain,
+        wchans: wchans(finding),
+        suspects: finding.suspects.iter().take(SUSPECTS_MAX).map(suspect_row).collect(),
+        prove: prove(finding),
+        act,
+        avoid: told.avoid,
+        tasks: finding.victims.iter().take(TASKS_MAX).map(|party| task(party, config)).collect(),
+        tasks_total: count(finding.victims.len()),
+    }
+}
+
+/// What differs between the kinds.
+struct Told {
+    kind: &'static str,
+    on: String,
+    title: String,
+    explain: String,
+    act: Vec<String>,
+    avoid: Vec<String>,
+}
+
+fn in_function(finding: &Finding<'_>, function: Option<&str>, config: &Config) -> Told {
+    let who = who_waits(finding, config);
+    let (title, explain) = match function {
+        Some(function) => (
+            format!("{who} in the kernel function {function}"),
+            "What this function waits for is not in our table; its name is the hint. The configuration can add its \
+             meaning ([[resource]]).",
+        ),
+        None => (
+            format!("{who} in the kernel, which does not say where"),
+            "The wait channel could not be read: it needs root, and a lane that is not stuck itself.",
+        ),
+    };
+    Told {
+        kind: "blocked",
+        on: function.unwrap_or("unknown").to_owned(),
+        title,
+        explain: explain.to_owned(),
+        act: Vec::new(),
+        avoid: Vec::new(),
+    }
+}
+
+fn throttled(finding: &Finding<'_>, group: &str) -> Told {
+    let tasks = tasks(finding.victims.len());
+    Told {
+        kind: "starved",
+        on: group.to_owned(),
+        title: format!("{tasks} of {group} could run and do not: the CPU quota of the group is used up"),
+        explain: "The kernel stops a group that has used up its quota wherever its tasks are. Up to 6.17 they keep the \
+                  kernel locks that they have, and then all others wait for them."
+            .to_owned(),
+        act: vec![lift_quota(group)],
+        avoid: Vec::new(),
+    }
+}
+
+fn starved(finding: &Finding<'_>, cpu: Option<u32>) -> Told {
+    let tasks = tasks(finding.victims.len());
+    let (on, place) = match cpu {
+        Some(cpu) => (format!("cpu{cpu}"), format!(" on CPU {cpu}")),
+        None => ("unknown".to_owned(), String::new()),
+    };
+    Told {
+        kind: "starved",
+        on,
+        title: format!("{tasks} could run and get no CPU{place}"),
+        explain:
+            "Something there has a higher priority, or does not let go of the CPU. What they hold, they keep."
+                .to_owned(),
+        act: vec![
+            "Look for realtime tasks bound to that CPU, and give them less or another CPU (chrt, taskset)."
+                .into(),
+        ],
+        avoid: Vec::new(),
+    }
+}
+
+fn spin(finding: &Finding<'_>, party: &Party<'_>) -> Told {
+    let place = party.cpu.map(|cpu| format!(" on CPU {cpu}")).unwrap_or_default();
+    let behind = match finding.victims.len() {
+        0 => String::new(),
+        number => format!("; {} behind it", tasks(number)),
+    };
+    let look = party.cpu.map(|cpu| format!("perf top -C {cpu} shows the function that it is in."));
+    Told {
+        kind: "kernel_spin",
+        on: format!("{}/{}", party.name, party.tid),
+        title: format!("{} ({}) works in the kernel without a pause{place}{behind}", party.name, party.tid),
+        explain: "It neither sleeps nor comes back to user space, so nothing in user space can stop it. A work item that \
+                  does so for minutes is looping, often behind I/O or a lock that does not come."
+            .to_owned(),
+        act: look.into_iter().collect(),
+        avoid: Vec::new(),
+    }
+}
+
+/// "9 tasks wait", with the services among them.
+fn who_waits(finding: &Finding<'_>, config: &Config) -> String {
+    let number = finding.victims.len();
+    let among = |bit: u32| finding.victims.iter().any(|party| belongs(party, bit));
+    let services: Vec<&str> = services(config)
+        .filter(|(bit, _)| among(*bit))
+        .map(|(_, name)| if name == "init" { "PID 1" } else { name })
+        .collect();
+    let waits = if number == 1 { "1 task waits".to_owned() } else { format!("{number} tasks wait") };
+    match services.split_last() {
+        None => waits,
+        Some((last, [])) => format!("{waits} ({last} among them)"),
+        Some((last, rest)) => format!("{waits} ({} and {last} among them)", rest.join(", ")),
+    }
+}
+
+/// The services with their bits, PID 1 first.
+fn services(config: &Config) -> impl Iterator<Item = (u32, &str)> {
+    (0..).zip(std::iter::once("init").chain(config.services.iter().map(|service| service.name.as_str())))
+}
+
+fn tasks(number: usize) -> String {
+    if number == 1 { "1 task".to_owned() } else { format!("{number} tasks") }
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+fn owned(lines: &[&str]) -> Vec<String> {
+    lines.iter().map(|line| (*line).to_owned()).collect()
+}
+
+fn wchans(finding: &Finding<'_>) -> Vec<Wchan> {
+    if !matches!(finding.on, On::Resource(_) | On::Function(_)) {
+        return Vec::new();
+    }
+    let row = |(wchan, parties): (Option<&str>, Vec<_>)| Wchan {
+        wchan: wchan.unwrap_or("unknown").to_owned(),
+        tasks: count(parties.len()),
+    };
+    finding.wchans().into_iter().map(row).collect()
+}
+
+fn suspect_row(suspect: &suspect::Suspect<'_>) -> Suspect {
+    let (comm, ids, cgroup) = match suspect.who {
+        Who::Thread(party) => {
+            (party.name.to_string(), Some((party.pid, party.tid)), party.group.unwrap_or(""))
+        }
+        Who::Device(device) => (device.device.to_owned(), None, ""),
+        Who::Group(group) => (group.to_owned(), None, group),
+    };
+    Suspect {
+        comm,
+        pid: ids.map(|(pid, _)| pid),
+        tid: ids.map(|(_, tid)| tid),
+        cgroup: cgroup.to_owned(),
+        reason: suspect.reason.name().to_owned(),
+        score: suspect.score,
+        because: suspect.because.clone(),
+    }
+}
+
+fn task(party: &Party<'_>, config: &Config) -> Task {
+    Task {
+        tid: party.tid,
+        pid: party.pid,
+        comm: party.name.to_string(),
+        seconds: party.length().as_secs_f64(),
+        wchan: party.wchan.unwrap_or_default().to_owned(),
+        cpu: party.cpu,
+        cgroup: party.group.unwrap_or_default().to_owned(),
+        services: services(config)
+            .filter(|(bit, _)| belongs(party, *bit))
+            .map(|(_, name)| name.to_owned())
+            .collect(),
+        stack: party.stack.to_vec(),
+    }
+}
+
+/// Commands that show it again, and can hang on nothing that hangs.
+fn prove(finding: &Finding<'_>) -> Vec<String> {
+    let twice = |party: &Party<'_>, what: &str| {
+        let file = format!("/proc/{}/task/{}/schedstat", party.pid, party.tid);
+        format!("cat {file}; sleep 5; cat {file}  # {what}: the numbers stand still")
+    };
+    let mut lines = Vec::new();
+    match finding.on {
+        On::Device(device) => {
+            let row = format!("grep -w {} /proc/diskstats", device.device);
+            lines.push(format!("{row}; sleep 5; {row}  # fields 4 and 8 stand still, field 12 is not 0"));
+        }
+        On::Spin(party) => {
+            lines.push(format!(
+                "grep nr_voluntary /proc/{tid}/sched; sleep 5; grep nr_voluntary /proc/{tid}/sched  # it does not sleep",
+                tid = party.tid
+            ));
+            lines.push("echo l >/proc/sysrq-trigger; dmesg | tail -99  # what each CPU does now".to_owned());
+        }
+        _ => lines.extend(finding.victims.first().map(|party| twice(party, "who waits longest"))),
+    }
+    match finding.suspects.first().map(|suspect| suspect.who) {
+        Some(Who::Thread(party)) => lines.push(twice(&party, "the probable holder")),
+        Some(Who::Device(device)) => lines.push(format!("grep -w {} /proc/diskstats", device.device)),
+        Some(Who::Group(_)) | None => {}
+    }
+    lines
+}
+
+/// What frees those whom this suspect holds up, where it can be undone.
+fn act_on(suspect: &suspect::Suspect<'_>) -> Option<String> {
+    match (suspect.who, suspect.reason) {
+        (Who::Thread(party), Reason::ThrottledRunnable) => Some(lift_quota(party.group?)),
+        (Who::Thread(party), Reason::StarvedRunnable | Reason::KernelSpin) => {
+            let cpu = party.cpu?;
+            Some(format!(
+                "Look at what runs on CPU {cpu}; {} stands there ({}).",
+                party.name,
+                seconds(party.length())
+            ))
+        }
+        _ => None,
+    }
+}
+
+/// The one act that frees a throttled holder at once: writing the quota lets all CPUs of the group run.
+fn lift_quota(group: &str) -> String {
+    let unit = group.rsplit('/').next().unwrap_or(group);
+    let is_unit = [".service", ".scope", ".slice"].iter().any(|suffix| unit.ends_with(suffix));
+    if is_unit {
+        format!(
+            "Lift the quota, which frees it within milliseconds: systemctl set-property --runtime {unit} CPUQuota="
+        )
+    } else {
+        format!(
+            "Lift the quota, which frees it within milliseconds: cpu.max or cpu.cfs_quota_us of the group {group}"
+        )
+    }
+}

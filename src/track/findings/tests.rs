@@ -1,0 +1,229 @@
+//! The five incidents and their near misses as scenes: who is named, and who is not.
+
+use std::time::Duration;
+
+use super::*;
+use crate::base::clock::Mono;
+use crate::base::kthread::{Kind, Kthread};
+use crate::sample::{self, GroupUsage, QuotaRow};
+use crate::track::quotas::Quotas;
+use crate::track::resource::Resources;
+use crate::track::scene::{Name, Thresholds};
+use crate::track::suspect::{NAMED_FROM, Reason, Who};
+
+const NOW: u64 = 1000;
+
+fn at(second: u64) -> Mono {
+    Mono::from_nanos(second * 1_000_000_000)
+}
+
+/// A thread that has stood still for so many seconds.
+fn party(comm: &str, seconds: u64) -> Party<'_> {
+    Party {
+        tid: u32::try_from(comm.len()).unwrap() * 1000 + u32::try_from(seconds).unwrap(),
+        pid: 1,
+        name: Name::Comm(comm),
+        since: at(NOW - seconds),
+        last: at(NOW),
+        cpu: None,
+        group: None,
+        services: 0,
+        wchan: None,
+        stack: &[],
+    }
+}
+
+fn asleep<'a>(comm: &'a str, wchan: &'a str, seconds: u64) -> Party<'a> {
+    Party { wchan: Some(wchan), ..party(comm, seconds) }
+}
+
+fn throttled() -> Quotas {
+    let mut quotas = Quotas::default();
+    for (second, periods) in [(NOW - 2, 100), (NOW - 1, 110)] {
+        let usage = GroupUsage { periods, throttled_periods: periods, ..GroupUsage::default() };
+        let rows = vec![QuotaRow { group: "/node-exporter.service".to_owned(), quota_cores: 0.07, usage }];
+        quotas.observe(sample::Quotas { at: at(second), rows, ..sample::Quotas::default() });
+    }
+    quotas
+}
+
+fn scene(quotas: &Quotas) -> Scene<'_> {
+    let second = Duration::from_secs(1);
+    Scene {
+        now: at(NOW),
+        throttle_keeps_locks: true,
+        resources: Resources(&[]),
+        waiting: Vec::new(),
+        starved: Vec::new(),
+        spinning: Vec::new(),
+        devices: Vec::new(),
+        kthreads: Vec::new(),
+        thresholds: Thresholds { blocked: second * 5, starved: second, spin: second * 5, disk: second * 5 },
+        quotas,
+    }
+}
+
+/// The first suspect's name and reason.
+fn first(finding: &Finding<'_>) -> Option<(String, Reason)> {
+    let suspect = finding.suspects.first()?;
+    let who = match suspect.who {
+        Who::Thread(party) => party.name.to_string(),
+        Who::Device(device) => device.device.to_owned(),
+        Who::Group(group) => group.to_owned(),
+    };
+    Some((who, suspect.reason))
+}
+
+fn of<'s>(found: &'s [Finding<'s>], resource: &str) -> &'s Finding<'s> {
+    found.iter().find(|finding| matches!(finding.on, On::Resource(on) if on.name == resource)).unwrap()
+}
+
+fn exporter(seconds: u64) -> Party<'static> {
+    Party { group: Some("/node-exporter.service"), cpu: Some(39), ..party("node-exporter", seconds) }
+}
+
+#[test]
+fn s0_the_throttled_holder_is_named_for_all_who_wait_for_rtnl() {
+    let quotas = throttled();
+    let mut scene = scene(&quotas);
+    scene.waiting = vec![asleep("bird", "rtnetlink_rcv_msg", 80), asleep("dpvs", "dev_ioctl", 70)];
+    scene.starved = vec![exporter(81), party("make", 2)];
+    let found = findings(&scene);
+    let rtnl = of(&found, "rtnl");
+    assert_eq!(rtnl.victims.len(), 2, "two names of one wait");
+    assert_eq!(first(rtnl), Some(("node-exporter".to_owned(), Reason::ThrottledRunnable)));
+    assert!(rtnl.suspects[0].score >= 0.8);
+    assert!(rtnl.suspects.iter().all(|suspect| suspect.because.len() >= 2));
+    let group = found.iter().find(|finding| matches!(finding.on, On::Group(_))).unwrap();
+    assert_eq!(first(group), Some(("/node-exporter.service".to_owned(), Reason::Quota)));
+}
+
+#[test]
+fn from_6_18_a_throttled_task_holds_no_lock() {
+    let quotas = throttled();
+    let mut scene = scene(&quotas);
+    scene.throttle_keeps_locks = false;
+    scene.waiting = vec![asleep("bird", "rtnetlink_rcv_msg", 80)];
+    scene.starved = vec![exporter(81)];
+    let found = findings(&scene);
+    let score = of(&found, "rtnl").suspects.first().map_or(0.0, |suspect| suspect.score);
+    assert!(score < 0.5, "{score}");
+}
+
+#[test]
+fn who_began_to_stand_still_long_after_the_waiters_is_worth_less() {
+    let quotas = throttled();
+    let mut scene = scene(&quotas);
+    scene.waiting = vec![asleep("bird", "rtnetlink_rcv_msg", 80)];
+    scene.starved = vec![exporter(81)];
+    let early = of(&findings(&scene), "rtnl").suspects[0].score;
+    scene.starved = vec![exporter(20)];
+    let late = of(&findings(&scene), "rtnl").suspects.first().map_or(0.0, |suspect| suspect.score);
+    assert!(late < early / 1.5, "{late} {early}");
+}
+
+/// A holder in a throttled group may run a little in each period: it never stands still for long, and never leaves.
+#[test]
+fn a_holder_that_runs_a_little_in_each_period_is_named_too() {
+    let quotas = throttled();
+    let mut scene = scene(&quotas);
+    scene.waiting = vec![asleep("bird", "rtnetlink_rcv_msg", 80)];
+    scene.spinning = vec![exporter(81)];
+    let found = findings(&scene);
+    assert_eq!(first(of(&found, "rtnl")), Some(("node-exporter".to_owned(), Reason::ThrottledRunnable)));
+}
+
+#[test]
+fn s1_a_spin_is_named_for_its_cpu_and_for_the_grace_period() {
+    let quotas = Quotas::default();
+    let mut scene = scene(&quotas);
+    scene.spinning = vec![Party { cpu: Some(5), ..party("qemu", 64_000 / 100) }];
+    let thread = Kthread { kind: Kind::Ksoftirqd, cpu: Some(5) };
+    scene.kthreads = vec![Party { name: Name::Kthread(thread), cpu: Some(5), ..party("", 600) }];
+    scene.starved =
+        vec![Party { cpu: Some(5), ..party("sh", 500) }, Party { cpu: Some(6), ..party("vi", 9) }];
+    scene.waiting = vec![asleep("systemd", "synchronize_rcu", 590)];
+    let found = findings(&scene);
+    assert_eq!(first(of(&found, "rcu")), Some(("qemu".to_owned(), Reason::KernelSpin)));
+    let spin = found.iter().find(|finding| matches!(finding.on, On::Spin(_))).unwrap();
+    let names: Vec<String> = spin.victims.iter().map(|party| party.name.to_string()).collect();
+    assert_eq!(names, ["sh", "ksoftirqd/5"]);
+    let other = found.iter().find(|finding| matches!(finding.on, On::Cpu(Some(6)))).unwrap();
+    assert!(other.suspects.is_empty(), "another CPU's spin explains nothing");
+}
+
+#[test]
+fn s2_the_silent_device_is_named_for_the_journal_and_the_spinning_worker_is_told() {
+    let quotas = Quotas::default();
+    let mut scene = scene(&quotas);
+    scene.waiting = vec![
+        asleep("jbd2/vda1-8", "jbd2_journal_commit_transaction", 300),
+        asleep("postgres", "jbd2_log_wait_commit", 290),
+        asleep("cat", "folio_wait_bit_common", 280),
+    ];
+    scene.devices = vec![StuckDevice { device: "vda", since: at(NOW - 301), last: at(NOW), inflight: 3 }];
+    scene.spinning = vec![Party { name: Name::Worker("ext4-rsv-conversion"), ..party("", 250) }];
+    let found = findings(&scene);
+    for resource in ["journal", "block_io"] {
+        assert_eq!(first(of(&found, resource)), Some(("vda".to_owned(), Reason::DeviceSilent)), "{resource}");
+    }
+    let device = found.iter().find(|finding| matches!(finding.on, On::Device(_))).unwrap();
+    assert_eq!(device.victims.len(), 3);
+    assert!(found.iter().any(|finding| matches!(finding.on, On::Spin(_))));
+}
+
+#[test]
+fn s3_pid_1_asleep_inside_the_lock_is_named_by_its_stack() {
+    let quotas = Quotas::default();
+    let stack =
+        ["__wait_rcu_gp+0x1/0x2", "synchronize_rcu+0x1/0x2", "cgroup_rmdir+0x20/0x90"].map(str::to_owned);
+    let mut scene = scene(&quotas);
+    let mut systemd = asleep("systemd", "synchronize_rcu", 100);
+    systemd.stack = &stack;
+    scene.waiting =
+        vec![systemd, asleep("dockerd", "cgroup_kn_lock_live", 90), asleep("runc", "proc_cgroup_show", 50)];
+    let found = findings(&scene);
+    let lock = of(&found, "cgroup_mutex");
+    assert_eq!(first(lock), Some(("systemd".to_owned(), Reason::AsleepInside)));
+    assert!(
+        lock.suspects[0].because.iter().any(|why| why.contains("it waits itself for an RCU grace period"))
+    );
+    assert!(of(&found, "rcu").suspects.is_empty(), "nobody is known to hold the grace period up");
+
+    // Without the stack the order of the waits still points to it, less surely.
+    let mut blind = scene;
+    blind.waiting[0].stack = &[];
+    let found = findings(&blind);
+    let lock = of(&found, "cgroup_mutex");
+    assert_eq!(first(lock), Some(("systemd".to_owned(), Reason::AsleepLonger)));
+    assert!(lock.suspects[0].score < 0.6);
+}
+
+#[test]
+fn without_a_ground_nobody_is_named() {
+    let quotas = Quotas::default();
+    let mut scene = scene(&quotas);
+    scene.waiting = vec![asleep("bird", "rtnetlink_rcv_msg", 80), asleep("ip", "dev_ioctl", 20)];
+    scene.starved = vec![party("make", 0)];
+    assert!(of(&findings(&scene), "rtnl").suspects.is_empty(), "who waits for the same is no holder");
+}
+
+#[test]
+fn whatever_the_scene_scores_are_ordered_and_bounded_and_every_victim_is_told_once() {
+    let quotas = throttled();
+    let mut scene = scene(&quotas);
+    for number in 0..60 {
+        let wchan = ["rtnl_dumpit", "cgroup_rmdir", "io_schedule", "somebodys_own"][number % 4];
+        scene.waiting.push(asleep("x", wchan, 400 - u64::try_from(number).unwrap()));
+        scene.starved.push(Party { cpu: Some(1), ..exporter(300 - u64::try_from(number).unwrap()) });
+    }
+    scene.spinning = vec![Party { cpu: Some(1), ..party("loop", 380) }];
+    let found = findings(&scene);
+    let blocked = found.iter().filter(|finding| matches!(finding.on, On::Resource(_) | On::Function(_)));
+    assert_eq!(blocked.map(|finding| finding.victims.len()).sum::<usize>(), 60);
+    for finding in &found {
+        assert!(finding.suspects.is_sorted_by(|a, b| a.score >= b.score));
+        assert!(finding.suspects.iter().all(|suspect| (NAMED_FROM..=0.95).contains(&suspect.score)));
+    }
+    assert!(found.is_sorted_by(|a, b| a.length >= b.length));
+}

@@ -1,0 +1,226 @@
+//! What the join sees: everybody who makes no progress, in one shape, and the few facts about groups and devices that
+//! can explain why.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::base::clock::Mono;
+use crate::base::kthread::Kthread;
+use crate::base::units::{Pid, Tid};
+use crate::track::Tracks;
+use crate::track::kind::Kind;
+use crate::track::quotas::{Quotas, Throttling};
+use crate::track::resource::{Resource, Resources};
+use crate::track::spins::Spin;
+use crate::track::waits::Wait;
+
+/// Most threads of each sort that the join looks at, the longest first: it is made at every tick, and beyond these
+/// nothing new is learned.
+const PARTIES_MAX: usize = 512;
+
+/// What a thread is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Name<'a> {
+    /// As the kernel prints it.
+    Comm(&'a str),
+    /// A kworker by what it works on: its number says nothing.
+    Worker(&'a str),
+    /// A sampled kernel thread.
+    Kthread(Kthread),
+}
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Comm(comm) => out.write_str(comm),
+            Self::Worker(work) => write!(out, "kworker+{work}"),
+            Self::Kthread(Kthread { kind, cpu: Some(cpu) }) => write!(out, "{}/{cpu}", kind.name()),
+            Self::Kthread(Kthread { kind, cpu: None }) => out.write_str(kind.name()),
+        }
+    }
+}
+
+/// A thread that makes no progress, or none that counts.
+#[derive(Debug, Clone, Copy)]
+pub struct Party<'a> {
+    /// The thread.
+    pub tid: Tid,
+    /// Its process.
+    pub pid: Pid,
+    /// Its name.
+    pub name: Name<'a>,
+    /// First look that saw it so.
+    pub since: Mono,
+    /// Last look that saw it so.
+    pub last: Mono,
+    /// The CPU it is on, or whose queue it is in.
+    pub cpu: Option<u32>,
+    /// The group whose quota throttles it.
+    pub group: Option<&'a str>,
+    /// Its services, a bit each.
+    pub services: u64,
+    /// The function it sleeps in.
+    pub wchan: Option<&'a str>,
+    /// Its kernel stack, where it was taken.
+    pub stack: &'a [String],
+}
+
+impl<'a> Party<'a> {
+    /// How long, at least.
+    pub const fn length(&self) -> Duration {
+        self.last.since(self.since)
+    }
+
+    fn of_wait(wait: &'a Wait) -> Self {
+        Self {
+            tid: wait.tid,
+            pid: wait.pid,
+            name: Name::Comm(&wait.comm),
+            since: wait.since,
+            last: wait.last,
+            cpu: wait.cpu(),
+            group: wait.group(),
+            services: wait.services,
+            wchan: wait.wchan.as_deref(),
+            stack: &wait.stack,
+        }
+    }
+
+    fn of_spin(spin: &'a Spin) -> Self {
+        Self {
+            tid: spin.tid,
+            pid: spin.pid,
+            name: spin.work.as_deref().map_or(Name::Comm(&spin.comm), Name::Worker),
+            since: spin.since,
+            last: spin.last,
+            cpu: spin.cpu,
+            group: spin.group.as_deref(),
+            services: 0,
+            wchan: None,
+            stack: &[],
+        }
+    }
+
+    fn of_kthread(tid: Tid, thread: Kthread, (since, last): (Mono, Mono)) -> Self {
+        Self {
+            tid,
+            pid: tid,
+            name: Name::Kthread(thread),
+            since,
+            last,
+            cpu: thread.cpu.map(u32::from),
+            group: None,
+            services: 0,
+            wchan: None,
+            stack: &[],
+        }
+    }
+}
+
+/// A device that has I/O in flight and completes none.
+#[derive(Debug, Clone, Copy)]
+pub struct StuckDevice<'a> {
+    /// Its name.
+    pub device: &'a str,
+    /// First look that saw it so.
+    pub since: Mono,
+    /// Last look that saw it so.
+    pub last: Mono,
+    /// I/O in flight.
+    pub inflight: u64,
+}
+
+impl StuckDevice<'_> {
+    /// How long, at least.
+    pub const fn length(&self) -> Duration {
+        self.last.since(self.since)
+    }
+}
+
+/// From which length on each sort is a stall.
+#[derive(Debug, Clone, Copy)]
+pub struct Thresholds {
+    /// Waits in D.
+    pub blocked: Duration,
+    /// Runnable threads that do not run; kernel threads too.
+    pub starved: Duration,
+    /// Threads that do not leave the kernel.
+    pub spin: Duration,
+    /// Devices that complete nothing.
+    pub disk: Duration,
+}
+
+/// Everything the join looks at, each sort the longest first.
+#[derive(Debug)]
+pub struct Scene<'a> {
+    /// The moment.
+    pub now: Mono,
+    /// A throttled task keeps the kernel locks that it has (Linux up to 6.17).
+    pub throttle_keeps_locks: bool,
+    /// What functions mean.
+    pub resources: Resources<'a>,
+    /// Threads in D that nothing excuses, past the threshold.
+    pub waiting: Vec<Party<'a>>,
+    /// Threads in R that have not run since, of any length: who holds a lock may not run for long stretches only.
+    pub starved: Vec<Party<'a>>,
+    /// Threads that do not leave the kernel, of any length.
+    pub spinning: Vec<Party<'a>>,
+    /// Devices past the threshold.
+    pub devices: Vec<StuckDevice<'a>>,
+    /// Sampled kernel threads that have waited for their CPU past the threshold.
+    pub kthreads: Vec<Party<'a>>,
+    /// From which length on each sort is a stall.
+    pub thresholds: Thresholds,
+    /// Groups with a CPU quota.
+    pub quotas: &'a Quotas,
+}
+
+impl<'a> Scene<'a> {
+    /// What `tracks` know at `now`.
+    pub fn new(
+        tracks: &'a Tracks,
+        now: Mono,
+        thresholds: Thresholds,
+        resources: Resources<'a>,
+        throttle_keeps_locks: bool,
+    ) -> Self {
+        let hang =
+            |wait: &&Wait| wait.proven() && wait.kind() == Kind::Hang && wait.length() >= thresholds.blocked;
+        let kthreads =
+            tracks.kthreads.waiting().map(|(tid, thread, looks)| Party::of_kthread(tid, thread, looks));
+        Self {
+            now,
+            throttle_keeps_locks,
+            resources,
+            waiting: longest(tracks.blocked.iter().filter(hang).map(Party::of_wait)),
+            starved: longest(tracks.starved.iter().filter(|wait| wait.runnable()).map(Party::of_wait)),
+            spinning: longest(tracks.spins.iter().map(Party::of_spin)),
+            devices: Vec::new(),
+            kthreads: longest(kthreads.filter(|party| party.length() >= thresholds.starved)),
+            thresholds,
+            quotas: &tracks.quotas,
+        }
+    }
+
+    /// What a thread waits for, as far as its wait channel has a meaning.
+    pub fn waited_for(&self, party: &Party<'_>) -> Option<Resource<'a>> {
+        self.resources.waited_for(party.wchan?)
+    }
+
+    /// How a group is throttled.
+    pub fn throttling_of(&self, group: &str) -> Option<Throttling> {
+        self.quotas.throttling(group, self.now)
+    }
+
+    /// How the group that a thread is in is throttled.
+    pub fn throttling(&self, party: &Party<'_>) -> Option<Throttling> {
+        self.throttling_of(party.group?)
+    }
+}
+
+fn longest<'a>(parties: impl Iterator<Item = Party<'a>>) -> Vec<Party<'a>> {
+    let mut parties: Vec<Party<'a>> = parties.collect();
+    parties.sort_by_key(|party| (std::cmp::Reverse(party.length()), party.tid));
+    parties.truncate(PARTIES_MAX);
+    parties
+}
