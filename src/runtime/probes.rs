@@ -156,6 +156,7 @@ impl Probes {
             Frame::Own(_) => (Lane::Cgroups, true),
             Frame::Quotas(quotas) => (Lane::Throttle, quotas.whole),
             Frame::Kthreads(_) => (Lane::Kthreads, true),
+            Frame::Disks(_) => (Lane::Devices, true),
             Frame::Failed { lane, .. } => (*lane, false),
         };
         if let Some(stuck) = self.supervisor.lane(lane).stuck {

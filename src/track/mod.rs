@@ -1,6 +1,7 @@
 //! Trackers: pure. Frames, front's own samples and `now` in; values out. No file, clock, thread, log or global is
 //! touched here, so the same recorded samples give the same output.
 
+pub mod disks;
 pub mod histogram;
 pub mod kind;
 pub mod kthreads;
@@ -11,6 +12,7 @@ pub mod waits;
 use crate::base::clock::Mono;
 use crate::base::units::State;
 use crate::sample::{Frame, Missed, OwnGroup, Row, Sweep};
+use disks::Devices;
 use histogram::Histogram;
 use kind::Kind;
 use kthreads::Kthreads;
@@ -42,6 +44,8 @@ pub struct Tracks {
     pub quotas: Quotas,
     /// Kernel threads that wait for a CPU.
     pub kthreads: Kthreads,
+    /// Block devices.
+    pub disks: Devices,
 }
 
 /// The counts of the newest walk.
@@ -75,6 +79,7 @@ impl Tracks {
             own: OwnGroup::default(),
             quotas: Quotas::default(),
             kthreads: Kthreads::default(),
+            disks: Devices::default(),
         }
     }
 
@@ -95,6 +100,7 @@ impl Tracks {
             Frame::Own(own) => self.own = own,
             Frame::Quotas(frame) => self.quotas.observe(frame),
             Frame::Kthreads(samples) => self.kthreads.observe(&samples),
+            Frame::Disks(disks) => self.disks.observe(disks),
             Frame::Failed { .. } => {}
         }
     }
