@@ -243,6 +243,7 @@ impl<'a> Engine<'a> {
             ("throttle.groups_max", self.tracks.quotas.missed.over_groups),
             ("throttle.walk_max", self.tracks.quotas.missed.over_walk),
             ("kthreads", self.tracks.kthreads.dropped),
+            ("disk.devices_max", self.tracks.disks.dropped),
             ("series", self.series_dropped),
             ("log.queue", (self.log_dropped)()),
         ];

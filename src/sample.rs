@@ -1,6 +1,7 @@
 //! What a lane saw, as plain data: the frames that travel from a probe to front. Facts only; every judgement is made
 //! by the trackers that receive them, so nothing is lost when a probe is replaced.
 
+mod host;
 pub mod runnable;
 
 use serde::{Deserialize, Serialize};
@@ -9,6 +10,8 @@ use crate::base::clock::Mono;
 use crate::base::kthread::Kthread;
 use crate::base::units::{Pid, State, Tid};
 use runnable::{Busy, Members};
+
+pub use host::{DiskRow, Disks};
 
 /// A lane's name: an index into the table of lanes, small and stable, because it also addresses shared memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -23,11 +26,14 @@ pub enum Lane {
     Throttle,
     /// A few kernel threads, twenty times a second.
     Kthreads,
+    /// Block devices.
+    Devices,
 }
 
 impl Lane {
     /// All lanes, in the order of their shared-memory cells.
-    pub const ALL: [Self; 5] = [Self::Tasks, Self::Detail, Self::Cgroups, Self::Throttle, Self::Kthreads];
+    pub const ALL: [Self; 6] =
+        [Self::Tasks, Self::Detail, Self::Cgroups, Self::Throttle, Self::Kthreads, Self::Devices];
 
     /// The label value.
     pub const fn name(self) -> &'static str {
@@ -37,6 +43,7 @@ impl Lane {
             Self::Cgroups => "cgroups",
             Self::Throttle => "throttle",
             Self::Kthreads => "kthreads",
+            Self::Devices => "devices",
         }
     }
 
@@ -63,6 +70,8 @@ pub enum Frame {
     Members(Members),
     /// The sampled kernel threads.
     Kthreads(KthreadSamples),
+    /// Block devices.
+    Disks(Disks),
     /// A lane could not do its work; the reason in one line.
     Failed {
         /// Which lane.

@@ -2,6 +2,7 @@
 //! A slice sees only the [`World`]; it opens nothing, asks no clock and imports no other slice.
 
 pub mod blocked;
+pub mod disk;
 pub mod kthread;
 pub mod load;
 pub mod own;
@@ -33,17 +34,20 @@ pub struct World<'a> {
     pub health: &'a Health,
 }
 
-/// What a walk said is shown this long at least.
+/// What a lane said is shown this long at least.
 const STALE_AFTER: Duration = Duration::from_secs(120);
 
 impl World<'_> {
     /// The counts of the newest walk, unless it is so old that it says nothing about now: missing beats late. The limit
     /// is generous, because a lane may hang in the very incident that it reports, and follows a stretched interval.
     pub fn census(&self) -> Option<&Census> {
-        let interval =
-            self.health.lanes.get(Lane::Tasks.index()).map_or(Duration::ZERO, |lane| lane.interval);
-        let limit = STALE_AFTER.max(interval.saturating_mul(4));
-        self.tracks.census.as_ref().filter(|census| self.now.since(census.end) <= limit)
+        self.tracks.census.as_ref().filter(|census| self.fresh(Lane::Tasks, census.end))
+    }
+
+    /// What a lane said at this moment is worth showing now.
+    pub fn fresh(&self, lane: Lane, at: Mono) -> bool {
+        let interval = self.health.lanes.get(lane.index()).map_or(Duration::ZERO, |lane| lane.interval);
+        self.now.since(at) <= STALE_AFTER.max(interval.saturating_mul(4))
     }
 }
 
@@ -59,12 +63,13 @@ pub struct Slice {
 }
 
 /// All slices, in page order.
-pub static ALL: [&Slice; 8] = [
+pub static ALL: [&Slice; 9] = [
     &blocked::SLICE,
     &load::SLICE,
     &throttle::SLICE,
     &softirq::SLICE,
     &kthread::SLICE,
+    &disk::SLICE,
     &service::SLICE,
     &suspect::SLICE,
     &own::SLICE,

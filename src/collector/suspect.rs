@@ -37,7 +37,7 @@ fn show(world: &World<'_>, out: &mut Snapshot) {
         blocked: world.config.blocked.threshold,
         starved: Duration::from_secs(1),
         spin: Duration::from_secs(5),
-        disk: Duration::from_secs(5),
+        disk: world.config.blocked.threshold,
     };
     let resources = Resources(&[]);
     let keeps = world.tracks.throttle_keeps_locks;

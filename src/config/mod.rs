@@ -69,6 +69,8 @@ pub struct Config {
     pub blocked: Blocked,
     /// The slice *throttle*.
     pub throttle: Throttle,
+    /// The slice *disk*.
+    pub disk: Disk,
     /// Essential services. PID 1 is not in this list: it is always watched, under the name `init`.
     pub services: Vec<Service>,
     /// The exporter's own cgroup.
@@ -113,6 +115,7 @@ impl Config {
             },
             blocked: Blocked { threshold: Duration::from_secs(5), top: 10 },
             throttle: Throttle { interval: Duration::from_secs(30), groups_max: 1000, walk_max: 20_000 },
+            disk: Disk { devices_max: 512 },
             services: Vec::new(),
             own: Own::default(),
             disabled: Vec::new(),
@@ -199,6 +202,13 @@ pub struct Throttle {
     pub groups_max: usize,
     /// Most groups that one search looks at. Default 20 000.
     pub walk_max: usize,
+}
+
+/// Limits of the slice *disk*.
+#[derive(Debug, Clone)]
+pub struct Disk {
+    /// Most block devices that are watched. Default 512.
+    pub devices_max: usize,
 }
 
 /// An essential service.

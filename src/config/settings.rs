@@ -28,12 +28,15 @@ pub const COLLECTORS: &[Collector] = &[
     },
     Collector { name: "softirq", help: "Softirqs left to a ksoftirqd that does not get its CPU" },
     Collector { name: "kthread", help: "Other kernel threads that wait for a CPU, and how long waits were" },
+    Collector { name: "disk", help: "Block devices: I/O in flight of which none completes, suspended ones" },
     Collector { name: "service", help: "Essential services: blocked, starved, how many tasks" },
     Collector { name: "suspect", help: "Who probably holds up those who wait, and what /stalls tells" },
 ];
 
 /// Most services: each one is a label value of several families, and a bit beside the one of PID 1.
 pub const SERVICES_MAX: usize = 63;
+/// Most block devices: each one is a label value of several families.
+pub const DEVICES_MAX: usize = 4096;
 /// Most listen addresses: each one is a descriptor in the poll set.
 pub const LISTEN_MAX: usize = 16;
 
@@ -64,6 +67,8 @@ const TOP: RangeInclusive<usize> = 1..=64;
 /// The descriptors of a process are 8192.
 const GROUPS: RangeInclusive<usize> = 1..=3500;
 const GROUPS_WALKED: RangeInclusive<usize> = 16..=200_000;
+/// As many series each of a few families.
+const DEVICES: RangeInclusive<usize> = 1..=DEVICES_MAX;
 /// 16 384 lines of at most 4 KiB are 64 MiB, the worst that a blocked stderr may cost.
 const LOG_QUEUE: RangeInclusive<usize> = 16..=16_384;
 
@@ -169,6 +174,9 @@ pub const SETTINGS: &[Setting] = &[
     }),
     row("throttle.walk-max", "Control groups that one search for quotas looks at", |c| {
         Slot::Count(&mut c.throttle.walk_max, GROUPS_WALKED)
+    }),
+    row("disk.devices-max", "Block devices that are watched", |c| {
+        Slot::Count(&mut c.disk.devices_max, DEVICES)
     }),
     row(
         "self.cgroup",

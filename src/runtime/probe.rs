@@ -15,6 +15,7 @@ use crate::base::clock::{self, Mono, nanos};
 use crate::config::Config;
 use crate::lane::cgroups::CgroupsLane;
 use crate::lane::detail::DetailLane;
+use crate::lane::devices::DevicesLane;
 use crate::lane::handover::Handover;
 use crate::lane::kthreads::KthreadsLane;
 use crate::lane::tasks::TasksLane;
@@ -30,9 +31,10 @@ const STACK: usize = 256 * 1024;
 /// A lane that panicked tries again after this.
 const AFTER_PANIC: Duration = Duration::from_secs(5);
 /// Shares of the CPU budget.
-const TASKS_SHARE: f64 = 0.6;
+const TASKS_SHARE: f64 = 0.55;
 const DETAIL_SHARE: f64 = 0.1;
 const THROTTLE_SHARE: f64 = 0.1;
+const DEVICES_SHARE: f64 = 0.05;
 /// Descriptors that the throttle lane leaves to the other lanes of the process.
 const DESCRIPTORS_SPARE: u64 = 256;
 const KTHREADS_SHARE: f64 = 0.2;
@@ -138,6 +140,7 @@ impl Runner {
                 let share = tasks.cpu_budget * KTHREADS_SHARE;
                 Box::new(KthreadsLane::new(descriptors, tasks.threads_max, share, now))
             }
+            Lane::Devices => Box::new(DevicesLane::new(&self.config, tasks.cpu_budget * DEVICES_SHARE, now)),
         }
     }
 

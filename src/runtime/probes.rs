@@ -157,6 +157,7 @@ impl Probes {
             Frame::Quotas(quotas) => (Lane::Throttle, quotas.whole),
             Frame::Members(_) => (Lane::Throttle, false),
             Frame::Kthreads(_) => (Lane::Kthreads, true),
+            Frame::Disks(_) => (Lane::Devices, true),
             Frame::Failed { lane, .. } => (*lane, false),
         };
         if let Some(stuck) = self.supervisor.lane(lane).stuck {

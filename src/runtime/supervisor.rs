@@ -94,24 +94,26 @@ impl Supervisor {
 
     /// Health of a lane.
     pub fn lane(&self, lane: Lane) -> &LaneHealth {
-        let [tasks, detail, cgroups, throttle, kthreads] = &self.lanes;
+        let [tasks, detail, cgroups, throttle, kthreads, devices] = &self.lanes;
         match lane {
             Lane::Tasks => tasks,
             Lane::Detail => detail,
             Lane::Cgroups => cgroups,
             Lane::Throttle => throttle,
             Lane::Kthreads => kthreads,
+            Lane::Devices => devices,
         }
     }
 
     fn lane_mut(&mut self, lane: Lane) -> &mut LaneHealth {
-        let [tasks, detail, cgroups, throttle, kthreads] = &mut self.lanes;
+        let [tasks, detail, cgroups, throttle, kthreads, devices] = &mut self.lanes;
         match lane {
             Lane::Tasks => tasks,
             Lane::Detail => detail,
             Lane::Cgroups => cgroups,
             Lane::Throttle => throttle,
             Lane::Kthreads => kthreads,
+            Lane::Devices => devices,
         }
     }
 

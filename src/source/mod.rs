@@ -5,10 +5,12 @@
 //! Parsers (`task`, `cgroup`) take bytes and never open.
 #![expect(clippy::disallowed_methods, reason = "this room is the owner of file opening")]
 
+pub mod block;
 pub mod cgroup;
 pub mod cold;
 pub mod error;
 pub mod kernel;
+mod lists;
 pub mod paths;
 pub mod place;
 pub mod task;
@@ -43,11 +45,12 @@ pub trait Stamp {
 #[derive(Debug)]
 pub struct Host {
     proc: OwnedFd,
+    sys: Option<OwnedFd>,
     cgroup: Option<OwnedFd>,
 }
 
 impl Host {
-    /// Opens the roots. A missing cgroup tree is a host without one; a missing `/proc` is an error.
+    /// Opens the roots. A missing cgroup tree or sysfs is a host without one; a missing `/proc` is an error.
     ///
     /// # Errors
     /// The root that cannot be opened and why.
@@ -55,13 +58,14 @@ impl Host {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let proc = openat(CWD, &roots.procfs, flags, Mode::empty())
             .map_err(|errno| SourceError::new(roots.procfs.display().to_string(), Cause::from(errno)))?;
-        let cgroup = openat(CWD, &roots.cgroupfs, flags, Mode::empty()).ok();
-        Ok(Self { proc, cgroup })
+        let open = |root| openat(CWD, root, flags, Mode::empty()).ok();
+        Ok(Self { proc, sys: open(&roots.sysfs), cgroup: open(&roots.cgroupfs) })
     }
 
     fn root(&self, tree: Tree) -> Option<BorrowedFd<'_>> {
         match tree {
             Tree::Proc => Some(self.proc.as_fd()),
+            Tree::Sys => self.sys.as_ref().map(AsFd::as_fd),
             Tree::Cgroup => self.cgroup.as_ref().map(AsFd::as_fd),
         }
     }

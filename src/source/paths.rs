@@ -105,7 +105,7 @@ const fn never(pattern: &'static str, kernel: &'static str, checked: &'static st
 const ALL: &str = "3.10 to 6.18, live";
 
 /// The table. The first rows are those of `Place::row`, in its order; a test holds the two together.
-pub const ROWS: [Row; 40] = [
+pub const ROWS: [Row; 43] = [
     row("/proc/loadavg", Class::Safe, Reader::Front, "loadavg_proc_show: per-CPU sums, no lock", ALL),
     row(
         "/proc",
@@ -218,6 +218,27 @@ pub const ROWS: [Row; 40] = [
         Reader::Probe,
         "cpuusage_read: loop over CPUs, lockless on 64 bit; open: kernfs lock",
         "3.10, 4.18, 5.15, 6.6, 6.18",
+    ),
+    row(
+        "/proc/diskstats",
+        Class::Guarded,
+        Reader::Probe,
+        "diskstats_show: per-CPU sums; 3.10 and 4.18 to 6.6 walk the tags of each queue; may drop a device's last ref",
+        ALL,
+    ),
+    row(
+        "/sys/block",
+        Class::Guarded,
+        Reader::Probe,
+        "kernfs_fop_readdir: directory lock shared, kernfs lock; only when diskstats has a name not seen before",
+        ALL,
+    ),
+    row(
+        "/sys/block/dm-N/dm/suspended",
+        Class::Guarded,
+        Reader::Probe,
+        "dm_attr_suspended_show: a bit, _minor_lock spin, no lock of the device; open: kernfs lock",
+        "3.x, 6.x, 6.1 live",
     ),
     row(
         "--config.file",

@@ -68,6 +68,15 @@ pub enum Place<'a> {
         /// Path below the cgroup root, without leading slash; empty for the root itself.
         group: &'a [u8],
     },
+    /// `/proc/diskstats`.
+    DiskStats,
+    /// The directory `/sys/block`, which has an entry for each whole block device.
+    Disks,
+    /// `/sys/block/dm-N/dm/suspended`.
+    DmSuspended {
+        /// The number N of the device-mapper device.
+        number: u32,
+    },
 }
 
 /// A file of a control group.
@@ -108,6 +117,8 @@ impl CgroupFile {
 pub enum Tree {
     /// `--path.procfs`.
     Proc,
+    /// `--path.sysfs`.
+    Sys,
     /// `--path.cgroupfs`.
     Cgroup,
 }
@@ -137,6 +148,9 @@ impl Place<'_> {
                 CgroupFile::CpuacctUsage => 16,
             },
             Self::Groups { .. } => 14,
+            Self::DiskStats => 17,
+            Self::Disks => 18,
+            Self::DmSuspended { .. } => 19,
         })
     }
 
@@ -144,6 +158,7 @@ impl Place<'_> {
     pub const fn tree(&self) -> Tree {
         match self {
             Self::Cgroup { .. } | Self::Groups { .. } => Tree::Cgroup,
+            Self::Disks | Self::DmSuspended { .. } => Tree::Sys,
             _ => Tree::Proc,
         }
     }
@@ -194,6 +209,13 @@ impl Place<'_> {
             }
             Self::Groups { group: [] } => out.write_char('.'),
             Self::Groups { group } => out.write_bytes(group),
+            Self::DiskStats => out.write_str("diskstats"),
+            Self::Disks => out.write_str("block"),
+            Self::DmSuspended { number: dm } => {
+                out.write_str("block/dm-")?;
+                number(*dm, out)?;
+                out.write_str("/dm/suspended")
+            }
         }
     }
 }
@@ -266,6 +288,9 @@ mod tests {
             Place::Groups { group: b"a/b" },
             group(CgroupFile::CpuStatLocal),
             group(CgroupFile::CpuacctUsage),
+            Place::DiskStats,
+            Place::Disks,
+            Place::DmSuspended { number: 3 },
         ]
     }
 
@@ -279,7 +304,7 @@ mod tests {
             let file = place.to_string();
             let name = file.rsplit('/').next().unwrap();
             let pattern =
-                if row.pattern.starts_with("/proc") || name == "." { row.pattern } else { file.as_str() };
+                if row.pattern.starts_with('/') || name == "." { row.pattern } else { file.as_str() };
             assert!(name == "." || pattern.ends_with(name), "{file} stands in row {}", row.pattern);
         }
     }

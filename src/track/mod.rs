@@ -1,6 +1,7 @@
 //! Trackers: pure. Frames, front's own samples and `now` in; values out. No file, clock, thread, log or global is
 //! touched here, so the same recorded samples give the same output.
 
+pub mod disks;
 pub mod findings;
 pub mod histogram;
 pub mod kind;
@@ -16,6 +17,7 @@ pub mod waits;
 use crate::base::clock::Mono;
 use crate::base::units::State;
 use crate::sample::{Frame, Missed, OwnGroup, Row, Sweep};
+use disks::Devices;
 use histogram::Histogram;
 use kind::Kind;
 use kthreads::Kthreads;
@@ -52,6 +54,8 @@ pub struct Tracks {
     pub quotas: Quotas,
     /// Kernel threads that wait for a CPU.
     pub kthreads: Kthreads,
+    /// Block devices.
+    pub disks: Devices,
 }
 
 /// The counts of the newest walk.
@@ -87,6 +91,7 @@ impl Tracks {
             own: OwnGroup::default(),
             quotas: Quotas::default(),
             kthreads: Kthreads::default(),
+            disks: Devices::default(),
         }
     }
 
@@ -114,6 +119,7 @@ impl Tracks {
                 self.spins.members(&members);
             }
             Frame::Kthreads(samples) => self.kthreads.observe(&samples),
+            Frame::Disks(disks) => self.disks.observe(disks),
             Frame::Failed { .. } => {}
         }
     }

@@ -117,7 +117,7 @@ impl<'a> Party<'a> {
     }
 }
 
-/// A device that has I/O in flight and completes none.
+/// A device that has I/O in flight and completes none, or that device mapper holds back.
 #[derive(Debug, Clone, Copy)]
 pub struct StuckDevice<'a> {
     /// Its name.
@@ -128,6 +128,8 @@ pub struct StuckDevice<'a> {
     pub last: Mono,
     /// I/O in flight.
     pub inflight: u64,
+    /// Device mapper has suspended it.
+    pub suspended: bool,
 }
 
 impl StuckDevice<'_> {
@@ -195,7 +197,7 @@ impl<'a> Scene<'a> {
             waiting: longest(tracks.blocked.iter().filter(hang).map(Party::of_wait)),
             starved: longest(tracks.starved.iter().filter(|wait| wait.runnable()).map(Party::of_wait)),
             spinning: longest(tracks.spins.iter().map(Party::of_spin)),
-            devices: Vec::new(),
+            devices: stuck_devices(tracks, thresholds.disk),
             kthreads: longest(kthreads.filter(|party| party.length() >= thresholds.starved)),
             thresholds,
             quotas: &tracks.quotas,
@@ -216,6 +218,15 @@ impl<'a> Scene<'a> {
     pub fn throttling(&self, party: &Party<'_>) -> Option<Throttling> {
         self.throttling_of(party.group?)
     }
+}
+
+fn stuck_devices(tracks: &Tracks, threshold: Duration) -> Vec<StuckDevice<'_>> {
+    let stuck = tracks.disks.iter().filter_map(|(device, state)| {
+        let (since, last) = state.still()?;
+        let suspended = state.suspended().is_some_and(|length| !length.is_zero());
+        Some(StuckDevice { device, since, last, inflight: state.inflight, suspended })
+    });
+    stuck.filter(|device| device.length() >= threshold).take(PARTIES_MAX).collect()
 }
 
 fn longest<'a>(parties: impl Iterator<Item = Party<'a>>) -> Vec<Party<'a>> {

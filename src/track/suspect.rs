@@ -272,15 +272,19 @@ fn waits_itself<'a>(suspect: Suspect<'a>, own: Option<Resource<'a>>, party: &Par
     }
 }
 
-/// A device that has I/O in flight and completes none.
+/// A device that completes nothing.
 fn silent<'a>(resource: Option<Resource<'a>>, device: StuckDevice<'a>, first: Mono) -> Option<Suspect<'a>> {
     let score = match resource.map(|resource| resource.nature) {
         Some(Nature::Io) => 0.7,
         None => 0.3,
         Some(_) => return None,
     };
-    let why =
-        format!("{} I/O in flight and none completed for {}", device.inflight, seconds(device.length()));
+    let length = seconds(device.length());
+    let why = if device.suspended {
+        format!("device mapper has held it back (suspended) for {length}")
+    } else {
+        format!("{} I/O in flight and none completed for {length}", device.inflight)
+    };
     let suspect = Suspect::new(Who::Device(device), Reason::DeviceSilent).ground(score, why);
     Some(suspect.timed(device.since, first))
 }

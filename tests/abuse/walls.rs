@@ -60,7 +60,7 @@ impl Row {
 struct Rules {
     rows: Vec<Row>,
     loader: Regex,
-    roots: [String; 2],
+    roots: [String; 3],
     config: String,
 }
 
@@ -85,7 +85,7 @@ impl Rules {
             assert_eq!(row.paths.is_empty(), NO_PATHS.contains(&row.pattern.as_str()), "{}", row.pattern);
             assert_eq!(row.class == "FORBIDDEN", row.reader == "nobody", "{}", row.pattern);
         }
-        let roots = ["/proc".to_owned(), cgroupfs.to_owned()];
+        let roots = ["/proc".to_owned(), "/sys".to_owned(), cgroupfs.to_owned()];
         Self { rows, loader: Regex::new(LOADER).expect("a pattern"), roots, config: config.to_owned() }
     }
 
@@ -201,6 +201,7 @@ fn matchers(pattern: &str, cgroupfs: &str, config: &str) -> Vec<Regex> {
         assert!(path.starts_with('/') || path.starts_with("CGROUP/"), "{pattern}: not a path: {path}");
         let mut escaped = escape(path)
             .replace(r"\*", "[^/]+")
+            .replace("dm-N", "dm-[0-9]+")
             .replace(r"\[PID/task/\]TID", "([0-9]+/task/)?[0-9]+")
             .replace("PID/task/TID", "[0-9]+/task/[0-9]+");
         let plain = ["PID/task", "PID/schedstat"].iter().any(|of| path.ends_with(of)) && !forbids_all;
@@ -292,7 +293,7 @@ pub fn nothing_but_the_table(time: Duration) {
     wait_for(PATIENCE, "it walks, and watches the services by comm and by group", || {
         let page = exporter.scrape();
         let watched = tasks(&page, "by_comm") >= 2.0 && tasks(&page, "by_group") >= 1.0;
-        watched && process::threads(second).len() == 6 && walks(&page) >= walked + 2.0
+        watched && process::threads(second).len() == 7 && walks(&page) >= walked + 2.0
     });
     thread::sleep(time.saturating_sub(begun.elapsed()));
     assert_eq!(exporter.scrape().expect("stall_exporter_quota_cores", &[]), 0.5, "our own quota is watched");
@@ -333,6 +334,8 @@ fn what_was_meant_to_happen_happened(rules: &Rules, trace: &Trace, stuck: Pid) {
         "CGROUP/cgroup.procs",
         "CGROUP/cpu.max",
         "CGROUP/cpu.stat",
+        "/proc/diskstats",
+        "/sys/block",
     ] {
         assert!(rules.opened(trace, Role::Probe, pattern), "no probe ever opened {pattern}");
     }
@@ -349,7 +352,7 @@ fn what_was_meant_to_happen_happened(rules: &Rules, trace: &Trace, stuck: Pid) {
     for probe in probes {
         let mut names = trace.names(probe);
         names.sort_unstable();
-        assert_eq!(names, ["cgroups", "detail", "kthreads", "stall-probe", "tasks", "throttle"]);
+        assert_eq!(names, ["cgroups", "detail", "devices", "kthreads", "stall-probe", "tasks", "throttle"]);
     }
     let front = trace.processes(Role::Front)[0];
     assert_eq!(trace.names(front), ["log", "http"]);
@@ -442,6 +445,10 @@ fn the_judge_refuses_every_kind_of_trespass() {
         (13, "7/task/8/comm2"),
         (13, "/cg/a/cpu.weight"),
         (13, "/c.toml"),
+        (13, "/sys/block/sda/queue/scheduler"),
+        (13, "/sys/block/dm-1/dm/name"),
+        (10, "/sys/block/dm-1/dm/suspended"),
+        (10, "diskstats"),
     ] {
         refused(&open(tid, path), "not in the table for this process");
     }

@@ -16,6 +16,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod disk;
 mod hang;
 mod harness;
 mod kthread;
@@ -35,5 +36,6 @@ fn main() -> std::process::ExitCode {
         scale::CASES,
         throttle::CASES,
         kthread::CASES,
+        disk::CASES,
     ])
 }

@@ -12,7 +12,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
 use tempfile::TempDir;
 
 /// What every tree links from the real `/proc`: the host-wide files that carry no state of ours.
-const ALWAYS: [&str; 4] = ["loadavg", "stat", "sys", "self"];
+const ALWAYS: [&str; 5] = ["loadavg", "stat", "sys", "self", "diskstats"];
 
 /// The tree; removed when dropped.
 #[derive(Debug)]
@@ -20,13 +20,15 @@ pub struct ProcTree {
     dir: TempDir,
     /// Beside the tree on the same file system, out of the exporter's sight: what waits to be renamed into it.
     aside: TempDir,
+    /// Stands in for `/sys`.
+    sys: TempDir,
 }
 
 impl ProcTree {
-    /// A tree with `loadavg`, `stat`, `sys` and `self`, and no process at all.
+    /// A tree with `loadavg`, `stat`, `sys`, `self` and `diskstats`, and no process at all.
     pub fn new() -> Self {
         let scratch = || TempDir::with_prefix("proc-").expect("a scratch directory");
-        let tree = Self { dir: scratch(), aside: scratch() };
+        let tree = Self { dir: scratch(), aside: scratch(), sys: scratch() };
         for name in ALWAYS {
             tree.link(name);
         }
@@ -36,6 +38,28 @@ impl ProcTree {
     /// The path to give as `--path.procfs`.
     pub fn path(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// The path to give as `--path.sysfs`; empty but for what [`ProcTree::disk`] puts there.
+    pub fn sysfs(&self) -> &Path {
+        self.sys.path()
+    }
+
+    /// A whole block device, as far as `/sys/block` tells.
+    pub fn disk(&self, name: &str) -> &Self {
+        let path = self.sysfs().join("block").join(name);
+        fs::create_dir_all(&path).unwrap_or_else(|error| panic!("make {}: {error}", path.display()));
+        self
+    }
+
+    /// What `dm-N/dm/suspended` says, for a device that is there.
+    pub fn dm_suspended(&self, number: u32, text: &str) -> &Self {
+        let path = self.sysfs().join(format!("block/dm-{number}/dm/suspended"));
+        let put = |path: &Path| {
+            fs::create_dir_all(path.parent().unwrap_or(path)).and_then(|()| fs::write(path, text))
+        };
+        put(&path).unwrap_or_else(|error| panic!("write {}: {error}", path.display()));
+        self
     }
 
     /// Links one entry of the real `/proc`: a file, a directory or a process.

@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::snapshot::stall::{SUSPECTS_MAX, Stall, Suspect, TASKS_MAX, Task, Wchan};
 use crate::track::findings::{Finding, On};
 use crate::track::kind::Kind;
-use crate::track::scene::Party;
+use crate::track::scene::{Party, StuckDevice};
 use crate::track::suspect::{self, Reason, Who, seconds};
 
 /// What a kind of wait is, and why it is no stall.
@@ -40,22 +40,7 @@ pub fn stall(finding: &Finding<'_>, config: &Config) -> Stall {
         On::Group(group) => throttled(finding, group),
         On::Cpu(cpu) => starved(finding, cpu),
         On::Spin(party) => spin(finding, &party),
-        On::Device(device) => Told {
-            kind: "disk",
-            on: device.device.to_owned(),
-            title: format!(
-                "Disk {} has {} I/O in flight and completes none",
-                device.device, device.inflight
-            ),
-            explain: "What was handed to the device has not come back. Whoever waits for it cannot be killed, and a \
-                      filesystem on it stops at its next commit."
-                .to_owned(),
-            act: vec![
-                "Look at the disk, or at what serves it: hypervisor, array, network. When I/O comes back, all go on."
-                    .to_owned(),
-            ],
-            avoid: vec!["Do not run sync, df or fsck: they join the queue.".to_owned()],
-        },
+        On::Device(device) => disk(&device),
     };
     // What frees them at once comes first.
     let act = finding.suspects.first().and_then(act_on).into_iter().chain(told.act).collect();
@@ -159,6 +144,34 @@ fn spin(finding: &Finding<'_>, party: &Party<'_>) -> Told {
             .to_owned(),
         act: look.into_iter().collect(),
         avoid: Vec::new(),
+    }
+}
+
+fn disk(device: &StuckDevice<'_>) -> Told {
+    let name = device.device;
+    let (title, explain, act) = if device.suspended {
+        (
+            format!("Device mapper holds {name} back: it is suspended"),
+            "I/O for a suspended device waits until somebody resumes it: a snapshot, a resize or a tool that died \
+             half way.",
+            format!("Resume it, once nobody works on it: dmsetup resume $(cat /sys/block/{name}/dm/name)."),
+        )
+    } else {
+        (
+            format!("Disk {name} has {} I/O in flight and completes none", device.inflight),
+            "What was handed to the device has not come back. Whoever waits for it cannot be killed, and a filesystem \
+             on it stops at its next commit.",
+            "Look at the disk, or at what serves it: hypervisor, array, network. When I/O comes back, all go on."
+                .to_owned(),
+        )
+    };
+    Told {
+        kind: "disk",
+        on: name.to_owned(),
+        title,
+        explain: explain.to_owned(),
+        act: vec![act],
+        avoid: vec!["Do not run sync, df or fsck: they join the queue.".to_owned()],
     }
 }
 

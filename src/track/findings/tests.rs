@@ -161,7 +161,13 @@ fn s2_the_silent_device_is_named_for_the_journal_and_the_spinning_worker_is_told
         asleep("postgres", "jbd2_log_wait_commit", 290),
         asleep("cat", "folio_wait_bit_common", 280),
     ];
-    scene.devices = vec![StuckDevice { device: "vda", since: at(NOW - 301), last: at(NOW), inflight: 3 }];
+    scene.devices = vec![StuckDevice {
+        device: "vda",
+        since: at(NOW - 301),
+        last: at(NOW),
+        inflight: 3,
+        suspended: false,
+    }];
     scene.spinning = vec![Party { name: Name::Worker("ext4-rsv-conversion"), ..party("", 250) }];
     let found = findings(&scene);
     for resource in ["journal", "block_io"] {

@@ -7,6 +7,10 @@ until [ "$(cat /sys/block/nbd0/size)" -gt 0 ]; do sleep 0.1; done
 mkfs.ext4 -q /dev/nbd0
 mkdir -p /data
 mount /dev/nbd0 /data
+# Another device that has done I/O, and is well.
+dd if=/dev/zero of=/tmp/well bs=1M count=1
+losetup /dev/loop0 /tmp/well
+cat /dev/loop0 >/dev/null
 touch /run/data.ready
 wait
 """
@@ -35,6 +39,13 @@ def expect(seen):
     seen.reaches("stall_uninterruptible_tasks", 2, lost)
     # The journal's own thread is the one that says that no commit will come.
     seen.reaches('stall_blocked_group_seconds_max{comm="jbd2.*"}', 5, lost)
+    # The device, and no other.
+    device = 'stall_disk_stuck_seconds{device="nbd0"}'
+    seen.reaches(device, 5, lost, within=10)
+    seen.lower_bound(device, lost)
+    seen.ends(device, lost[1], within=6)
+    seen.reaches('stall_disk_inflight{device="loop0"}', 0, lost)
+    seen.never_more('stall_disk_stuck_seconds{device="(?!nbd0").*"}', 0, lost)
     seen.never_more("stall_probe_stuck_seconds{.*}", 0, lost)
     seen.peer("node_exporter", lost)
     seen.peer("process-exporter", lost)

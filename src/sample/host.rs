@@ -1,0 +1,35 @@
+//! What lanes saw of things that are no threads: block devices.
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::clock::Mono;
+
+/// The whole block devices that have done I/O, or that somebody has suspended.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disks {
+    /// Before the counters were read.
+    pub begin: Mono,
+    /// After they were read.
+    pub end: Mono,
+    /// These are all: of a device that is not among them nothing is to be known any more.
+    pub whole: bool,
+    /// The devices.
+    pub rows: Vec<DiskRow>,
+    /// Devices that could not be read or understood.
+    pub unread: u64,
+    /// Devices past `disk.devices_max`.
+    pub over_devices: u64,
+}
+
+/// One whole block device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskRow {
+    /// Its name, as a label value; no two devices have the same.
+    pub device: String,
+    /// I/O that was begun and has not ended.
+    pub inflight: u64,
+    /// I/O that has ended since the device was made: reads, writes, discards, flushes.
+    pub completed: u64,
+    /// A device-mapper device: it is suspended, and begins no I/O.
+    pub suspended: Option<bool>,
+}
