@@ -234,6 +234,8 @@ impl<'a> Engine<'a> {
             ("watched", missed.over_watched),
             ("throttle.groups_max", self.tracks.quotas.missed.over_groups),
             ("throttle.walk_max", self.tracks.quotas.missed.over_walk),
+            ("members", self.tracks.quotas.missed.over_members),
+            ("spins", self.tracks.spins.dropped),
             ("kthreads", self.tracks.kthreads.dropped),
             ("series", self.series_dropped),
             ("log.queue", (self.log_dropped)()),

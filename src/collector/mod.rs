@@ -2,11 +2,13 @@
 //! A slice sees only the [`World`]; it opens nothing, asks no clock and imports no other slice.
 
 pub mod blocked;
+pub mod kernel_spin;
 pub mod kthread;
 pub mod load;
 pub mod own;
 pub mod service;
 pub mod softirq;
+pub mod starved;
 pub mod throttle;
 
 use std::time::Duration;
@@ -58,9 +60,11 @@ pub struct Slice {
 }
 
 /// All slices, in page order.
-pub static ALL: [&Slice; 7] = [
+pub static ALL: [&Slice; 9] = [
     &blocked::SLICE,
     &load::SLICE,
+    &starved::SLICE,
+    &kernel_spin::SLICE,
     &throttle::SLICE,
     &softirq::SLICE,
     &kthread::SLICE,

@@ -286,8 +286,8 @@ mod tests {
             ),
             (
                 "[collector]\nlaod = false",
-                "c.toml:2:1: \"laod\" is not a known collector; known are blocked, load, throttle, softirq, kthread, \
-                 service",
+                "c.toml:2:1: \"laod\" is not a known collector; known are blocked, load, starved, kernel_spin, \
+                 throttle, softirq, kthread, service",
             ),
             ("[collector]\nload = 0", "c.toml:2:8: collector.load: 0 is not a switch; give true or false"),
         ] {
