@@ -242,6 +242,8 @@ impl<'a> Engine<'a> {
             ("watched", missed.over_watched),
             ("throttle.groups_max", self.tracks.quotas.missed.over_groups),
             ("throttle.walk_max", self.tracks.quotas.missed.over_walk),
+            ("members", self.tracks.quotas.missed.over_members),
+            ("spins", self.tracks.spins.dropped),
             ("kthreads", self.tracks.kthreads.dropped),
             ("disk.devices_max", self.tracks.disks.dropped),
             ("series", self.series_dropped),

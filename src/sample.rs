@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::clock::Mono;
 use crate::base::kthread::Kthread;
 use crate::base::units::{Pid, State, Tid};
-use runnable::{Busy, Members};
+use runnable::{Busy, Member};
 
 pub use host::{DiskRow, Disks};
 
@@ -67,7 +67,7 @@ pub enum Frame {
     /// Groups with a CPU quota.
     Quotas(Quotas),
     /// Which of those groups starved processes are in.
-    Members(Members),
+    Members(Vec<Member>),
     /// The sampled kernel threads.
     Kthreads(KthreadSamples),
     /// Block devices.
@@ -293,6 +293,8 @@ pub struct QuotasMissed {
     pub over_groups: u64,
     /// Groups past `throttle.walk_max`.
     pub over_walk: u64,
+    /// Groups that throttle and were not searched for starved processes.
+    pub over_members: u64,
 }
 
 impl QuotasMissed {
@@ -301,6 +303,7 @@ impl QuotasMissed {
         self.unread = self.unread.saturating_add(other.unread);
         self.over_groups = self.over_groups.saturating_add(other.over_groups);
         self.over_walk = self.over_walk.saturating_add(other.over_walk);
+        self.over_members = self.over_members.saturating_add(other.over_members);
     }
 }
 

@@ -129,9 +129,7 @@ fn by_wchan(hangs: &[&Wait], out: &mut Snapshot) {
 fn by_comm(hangs: &[&Wait], most: usize, out: &mut Snapshot) {
     let mut groups: BTreeMap<&str, f64> = BTreeMap::new();
     for wait in hangs {
-        // A worker is whoever the pool took; its number says nothing.
-        let comm = if wait.comm.starts_with("kworker/") { "kworker" } else { wait.comm.as_str() };
-        let longest = groups.entry(comm).or_default();
+        let longest = groups.entry(wait.comm_group()).or_default();
         *longest = longest.max(wait.length().as_secs_f64());
     }
     for (comm, longest) in top(groups.into_iter().collect(), most, |(_, longest)| *longest) {

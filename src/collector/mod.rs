@@ -3,11 +3,13 @@
 
 pub mod blocked;
 pub mod disk;
+pub mod kernel_spin;
 pub mod kthread;
 pub mod load;
 pub mod own;
 pub mod service;
 pub mod softirq;
+pub mod starved;
 pub mod suspect;
 pub mod throttle;
 
@@ -63,9 +65,11 @@ pub struct Slice {
 }
 
 /// All slices, in page order.
-pub static ALL: [&Slice; 9] = [
+pub static ALL: [&Slice; 11] = [
     &blocked::SLICE,
     &load::SLICE,
+    &starved::SLICE,
+    &kernel_spin::SLICE,
     &throttle::SLICE,
     &softirq::SLICE,
     &kthread::SLICE,

@@ -43,7 +43,7 @@ fn show(world: &World<'_>, out: &mut Snapshot) {
             let blocked = |wait: &&Wait| wait.proven() && wait.kind().counts_as_blocked();
             out.set(&BLOCKED, &[name], longest(&world.tracks.blocked, number, blocked));
             if census.run_times {
-                out.set(&STARVED, &[name], longest(&world.tracks.starved, number, |_| true));
+                out.set(&STARVED, &[name], longest(&world.tracks.starved, number, |wait| wait.runnable()));
             }
         }
     }

@@ -35,8 +35,8 @@ static SUSPECT: Desc = Desc::labelled(
 fn show(world: &World<'_>, out: &mut Snapshot) {
     let thresholds = Thresholds {
         blocked: world.config.blocked.threshold,
-        starved: Duration::from_secs(1),
-        spin: Duration::from_secs(5),
+        starved: world.config.starved.threshold,
+        spin: world.config.spin.threshold,
         disk: world.config.blocked.threshold,
     };
     let resources = Resources(&[]);

@@ -67,6 +67,10 @@ pub struct Config {
     pub tasks: Tasks,
     /// The slice *blocked*.
     pub blocked: Blocked,
+    /// The slice *starved*.
+    pub starved: Starved,
+    /// The slice *kernel_spin*.
+    pub spin: Spin,
     /// The slice *throttle*.
     pub throttle: Throttle,
     /// The slice *disk*.
@@ -114,6 +118,8 @@ impl Config {
                 rows_max: 16_384,
             },
             blocked: Blocked { threshold: Duration::from_secs(5), top: 10 },
+            starved: Starved { threshold: Duration::from_secs(2) },
+            spin: Spin { threshold: Duration::from_secs(5) },
             throttle: Throttle { interval: Duration::from_secs(30), groups_max: 1000, walk_max: 20_000 },
             disk: Disk { devices_max: 512 },
             services: Vec::new(),
@@ -191,6 +197,22 @@ pub struct Blocked {
     pub threshold: Duration,
     /// Slots of the top-K families by comm. Default 10.
     pub top: usize,
+}
+
+/// Limits of the slice *starved*.
+#[derive(Debug, Clone)]
+pub struct Starved {
+    /// A runnable thread that has not run counts as starved from this age. Default 2 s: a thread that obeys its quota
+    /// waits a period, which is 1 s at most, and the run time of a busy thread on a tickless CPU lags by about as much.
+    pub threshold: Duration,
+}
+
+/// Limits of the slice *kernel_spin*.
+#[derive(Debug, Clone)]
+pub struct Spin {
+    /// A spin counts from this age. Default 5 s: time in user space is counted by ticks, so a thread that makes one
+    /// system call after another shows none for a second or two.
+    pub threshold: Duration,
 }
 
 /// Limits of the slice *throttle*.

@@ -22,6 +22,11 @@ pub struct Collector {
 pub const COLLECTORS: &[Collector] = &[
     Collector { name: "blocked", help: "Tasks in uninterruptible sleep: since when, on what" },
     Collector { name: "load", help: "Active and uninterruptible tasks from successive load averages" },
+    Collector { name: "starved", help: "Runnable threads that do not get a CPU: since when, in which group" },
+    Collector {
+        name: "kernel_spin",
+        help: "Threads that burn CPU time in the kernel, and who waits for that CPU",
+    },
     Collector {
         name: "throttle",
         help: "Control groups with a CPU quota: throttled periods and time, CPU usage",
@@ -164,6 +169,12 @@ pub const SETTINGS: &[Setting] = &[
         Slot::Time(&mut c.blocked.threshold, THRESHOLD)
     }),
     row("blocked.top", "Slots of the families by comm", |c| Slot::Count(&mut c.blocked.top, TOP)),
+    row("starved.threshold", "A runnable thread that has not run counts as starved from this age", |c| {
+        Slot::Time(&mut c.starved.threshold, THRESHOLD)
+    }),
+    row("spin.threshold", "A thread counts as spinning in the kernel from this age", |c| {
+        Slot::Time(&mut c.spin.threshold, THRESHOLD)
+    }),
     row(
         "throttle.interval",
         "Control groups with a quota are looked for this often, while the budget allows",

@@ -6,36 +6,61 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::base::units::{Pid, Tid};
 use crate::sample::Mark;
 
-/// A wait about which the tasks lane wants details.
+/// Why details are wanted. The first are served first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Why {
+    /// It waits in the kernel: on what?
+    Blocked,
+    /// It is in R and has not moved: on which CPU, and does it not sleep after all?
+    Starved,
+    /// It is in R and burns CPU time: where?
+    Busy,
+}
+
+/// A thread about which the tasks lane wants details.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wanted {
     /// The process.
     pub pid: Pid,
     /// The thread.
     pub tid: Tid,
-    /// The wait: the facts must belong to this mark.
+    /// The wait: the facts must belong to this mark. A busy thread's moves on.
     pub mark: Mark,
+    /// What about it.
+    pub why: Why,
 }
 
 /// Processes that belong to services by control group, a bit per service.
 pub type Members = HashMap<Pid, u64>;
 
-/// The two slots.
+/// The slots.
 #[derive(Debug, Default)]
 pub struct Handover {
     wanted: Mutex<Vec<Wanted>>,
+    runnable: Mutex<Vec<Pid>>,
     members: Mutex<Option<Arc<Members>>>,
 }
 
 impl Handover {
-    /// Tasks lane: these waits, and no others, are worth a look.
-    pub fn want(&self, waits: Vec<Wanted>) {
-        *self.wanted.lock().unwrap_or_else(PoisonError::into_inner) = waits;
+    /// Tasks lane: these threads, and no others, are worth a look.
+    pub fn want(&self, threads: Vec<Wanted>) {
+        *self.wanted.lock().unwrap_or_else(PoisonError::into_inner) = threads;
     }
 
     /// Detail lane: the newest wishes.
     pub fn wanted(&self) -> Vec<Wanted> {
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Tasks lane: processes with threads that starve or burn CPU time, and no others; each may stand there more than
+    /// once.
+    pub fn set_runnable(&self, pids: Vec<Pid>) {
+        *self.runnable.lock().unwrap_or_else(PoisonError::into_inner) = pids;
+    }
+
+    /// Throttle lane: the newest of them.
+    pub fn runnable(&self) -> Vec<Pid> {
+        self.runnable.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Cgroups lane: the newest members.

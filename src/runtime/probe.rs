@@ -131,7 +131,7 @@ impl Runner {
             Lane::Cgroups => Box::new(CgroupsLane::new(handover, services, self.config.own.cgroup.clone())),
             Lane::Throttle => {
                 let share = tasks.cpu_budget * THROTTLE_SHARE;
-                Box::new(ThrottleLane::new(&self.config, descriptors(), share, now))
+                Box::new(ThrottleLane::new(&self.config, handover, descriptors(), share, now))
             }
             Lane::Kthreads => {
                 let off = |name: &str| self.config.disabled.iter().any(|disabled| disabled == name);

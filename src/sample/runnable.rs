@@ -1,9 +1,20 @@
 //! What is told of threads in R: where a busy one spends its time, and in which control group a starved one is.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use crate::base::clock::Mono;
+use crate::base::clock::{Mono, nanos};
 use crate::base::units::Pid;
+
+/// Part of the time between two looks that a thread must have run to count as busy. Low, because one that burns up a
+/// small quota inside a lock is the holder that is looked for.
+pub const BUSY_SHARE: f64 = 0.02;
+
+/// Whether a thread that ran for `ran_ns` in `time` is busy.
+pub fn busy(ran_ns: u64, time: Duration) -> bool {
+    ran_ns > 0 && ran_ns as f64 >= nanos(time) as f64 * BUSY_SHARE
+}
 
 /// A busy thread at one moment. Its run time is the mark of the detail that this is a part of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,22 +35,11 @@ pub struct Busy {
     pub voluntary: u64,
 }
 
-/// What control groups say of starved processes.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Members {
-    /// An answer for each process that there is an answer for.
-    pub rows: Vec<Member>,
-    /// Groups whose members could not be read, or only in part.
-    pub unread: u64,
-    /// Groups that were not looked at because there were too many.
-    pub over_groups: u64,
-}
-
-/// Where a process is.
+/// In which group with a quota a process is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
     /// The process.
     pub pid: Pid,
-    /// The group with a quota, as in [`super::QuotaRow`]; `None` when it is in none of those that throttle.
+    /// The group, as in [`super::QuotaRow`]; `None` when it is in none of those that throttle.
     pub group: Option<String>,
 }

@@ -14,13 +14,23 @@ pub struct Stat {
     pub state: State,
     /// Start time in clock ticks since boot: with the tid, the thread's identity.
     pub start_ticks: u64,
+    /// Time in user space in clock ticks. Scaled by the kernel, so it may creep while the thread is in the kernel only,
+    /// and of a kernel thread it is zero.
+    pub user_ticks: u64,
+    /// The CPU that it is on, whose queue it is in, or that it was on last.
+    pub cpu: Option<u32>,
 }
 
 /// Parses `stat`; `None` when it is not what the kernel prints.
 pub fn stat(text: &[u8]) -> Option<Stat> {
     let parsed = catch_unwind(|| procfs::process::Stat::from_read(text)).ok()?.ok()?;
     let letter = u8::try_from(parsed.state).unwrap_or_default();
-    Some(Stat { state: State::from_letter(letter), start_ticks: parsed.starttime })
+    Some(Stat {
+        state: State::from_letter(letter),
+        start_ticks: parsed.starttime,
+        user_ticks: parsed.utime,
+        cpu: parsed.processor.and_then(|cpu| u32::try_from(cpu).ok()),
+    })
 }
 
 #[cfg(test)]
@@ -35,7 +45,11 @@ mod tests {
         let text = std::fs::read("/proc/thread-self/stat").unwrap();
         let read = stat(&text).unwrap();
         assert_eq!(read.state, State::Running);
-        assert!(read.start_ticks > 0);
+        assert!(read.start_ticks > 0 && read.cpu.is_some());
+        let odd = b"7 (a) R (b) R 2 7 7 0 -1 64 0 0 0 0 41 52 0 0 20 0 1 0 912 0 0 9 0 0 0 0 0 0 0 0 0 0 0 0 17 3 0 0 \
+        0";
+        let read = stat(odd).unwrap();
+        assert_eq!((read.user_ticks, read.start_ticks, read.cpu), (41, 912, Some(3)));
         for bad in [&b""[..], b"1 (foo)", b"(foo) R 1", b") (", b"1 (a) R"] {
             assert_eq!(stat(bad), None);
         }

@@ -139,7 +139,7 @@ pub const ROWS: [Row; 43] = [
         "/proc/[PID/task/]TID/sched",
         Class::Safe,
         Reader::Probe,
-        "proc_sched_show_task: plain loads, task_lock up to 5.15; read for root's lone threads, for the name",
+        "proc_sched_show_task: plain loads, task_lock up to 5.15; of root's lone threads and of busy ones",
         "3.10, 5.4, 5.15, 6.1, 6.18, live",
     ),
     row(

@@ -84,8 +84,37 @@ pub fn sched_comm(text: &[u8]) -> Option<&[u8]> {
 
 /// The kernel's priority in `/proc/TID/sched` (`P(prio)` in proc_sched_show_task): 100 is nice −20, 120 nice 0.
 pub fn sched_prio(text: &[u8]) -> Option<u64> {
-    let line = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"prio "))?;
-    number(line.trim_ascii_start().strip_prefix(b":")?.trim_ascii())
+    sched_value(text, b"prio")
+}
+
+/// Voluntary context switches in `/proc/TID/sched`: how often the thread went to sleep of its own will.
+pub fn sched_voluntary(text: &[u8]) -> Option<u64> {
+    sched_value(text, b"nr_voluntary_switches")
+}
+
+/// A line `key   :   value`. Keys longer than a comm cannot be faked by one that holds a newline.
+fn sched_value(text: &[u8], key: &[u8]) -> Option<u64> {
+    text.split(|byte| *byte == b'\n').find_map(|line| {
+        let value = line.strip_prefix(key)?.trim_ascii_start().strip_prefix(b":")?;
+        number(value.trim_ascii())
+    })
+}
+
+/// The name in `/proc/TID/stat`, and of a kworker apart from it the work item that it runs: `kworker/1:2+events`
+/// (wq_worker_comm, kernel/workqueue.c, from 4.18). After a `-` comes the work item before, which is none of ours.
+pub fn stat_name(text: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
+    let open = text.iter().position(|byte| *byte == b'(')?;
+    let close = text.iter().rposition(|byte| *byte == b')')?;
+    let name = text.get(open.checked_add(1)?..close)?;
+    // A rescuer carries the name of its queue, which may hold any of the two.
+    let marks: &[u8] = if name.starts_with(b"kworker/R-") { b"+" } else { b"+-" };
+    let mark = name.iter().position(|byte| marks.contains(byte)).filter(|_| name.starts_with(b"kworker/"));
+    let Some((name, (mark, work))) =
+        mark.and_then(|at| Some((name.get(..at)?, name.get(at..)?.split_first()?)))
+    else {
+        return Some((name, None));
+    };
+    Some((name, (*mark == b'+' && !work.is_empty()).then_some(work)))
 }
 
 /// The symbol in `/proc/TID/wchan` (proc_pid_wchan, fs/proc/base.c): `None` when the text is `0`, which means on a
@@ -166,6 +195,35 @@ mod tests {
         assert_eq!(sched_prio(b"prio_x : 100\n"), None);
     }
 
+    /// 3.10 to 6.18 print the same line in another width (proc_sched_show_task).
+    #[test]
+    fn sched_gives_the_voluntary_switches() {
+        let old = b"x (1, #threads: 1)\nnr_switches                        :                   12\n\
+            nr_voluntary_switches              :                    9\n";
+        let new = b"nr_voluntary_switches                        :                   7\nprio : 120\n";
+        assert_eq!((sched_voluntary(old), sched_voluntary(new)), (Some(9), Some(7)));
+        assert_eq!(sched_voluntary(b"nr_voluntary_switches : \n"), None);
+        assert_eq!(sched_voluntary(b"nr_switches : 4\nnr_voluntary_switches_x : 3\n"), None);
+    }
+
+    #[test]
+    fn a_kworker_is_told_apart_from_its_work() {
+        let name = |text: &'static str| {
+            let (name, work) = stat_name(text.as_bytes())?;
+            let word = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+            Some((word(name), work.map(word)))
+        };
+        let of = |name: &str, work: Option<&str>| Some((name.to_owned(), work.map(str::to_owned)));
+        assert_eq!(name("9 (kworker/1:2+events) R 2"), of("kworker/1:2", Some("events")));
+        assert_eq!(name("9 (kworker/u8:0+flush-8:0) R 2"), of("kworker/u8:0", Some("flush-8:0")));
+        assert_eq!(name("9 (kworker/1:2-events) I 2"), of("kworker/1:2", None));
+        assert_eq!(name("9 (kworker/1:2+) R 2"), of("kworker/1:2", None));
+        assert_eq!(name("9 (kworker/1:2H) R 2"), of("kworker/1:2H", None));
+        assert_eq!(name("9 (kworker/R-xfs-b+xfs-buf) R 2"), of("kworker/R-xfs-b", Some("xfs-buf")));
+        assert_eq!(name("9 (c++ (x) R 1) R 2"), of("c++ (x) R 1", None));
+        assert_eq!((name("9 ) R ("), name("9"), name("")), (None, None, None));
+    }
+
     #[test]
     fn wchan_is_a_symbol_or_nothing() {
         assert_eq!(wchan(b"kernel_clone"), Some("kernel_clone"));
@@ -186,6 +244,7 @@ mod tests {
         fn no_parser_panics_on_any_bytes(text in proptest::collection::vec(any::<u8>(), 0..300)) {
             let _ = (schedstat(&text), status(&text), parent(&text), sched_prio(&text));
             let _ = (sched_comm(&text), wchan(&text), loadavg_running(&text));
+            let _ = (sched_voluntary(&text), stat_name(&text));
         }
 
         #[test]

@@ -11,13 +11,11 @@ use std::time::Duration;
 
 use crate::base::clock::{Mono, nanos};
 use crate::base::units::{Pid, State, Tid};
-use crate::sample::runnable::{Busy, Members};
+use crate::sample::runnable::{Busy, Member, busy};
 use crate::sample::{Detail, Look, Sweep};
 
 /// Most threads that are followed.
 const FOLLOWED_MAX: usize = 1024;
-/// Part of the time between two looks that the thread must have run to count as burning CPU time.
-pub const SHARE: f64 = 0.1;
 /// A spin whose progress has not been seen for this long is one no more: it has no CPU, or nobody looks.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -105,17 +103,17 @@ impl Followed {
     }
 
     /// Lasts until this look if it ran since the one before. If it did not, it may yet.
-    fn extend(&mut self, detail: &Detail, busy: &Busy) {
-        let (time, ran) = (busy.begin.since(self.begin), detail.mark.run_ns.saturating_sub(self.run_ns));
-        if ran > 0 && ran as f64 >= nanos(time) as f64 * SHARE {
-            self.spin.last = self.spin.last.max(busy.begin);
+    fn extend(&mut self, detail: &Detail, now: &Busy) {
+        let (time, ran) = (now.begin.since(self.begin), detail.mark.run_ns.saturating_sub(self.run_ns));
+        if busy(ran, time) {
+            self.spin.last = self.spin.last.max(now.begin);
             self.spin.ran_ns = detail.mark.run_ns.saturating_sub(self.first_ns);
         }
         self.spin.cpu = detail.cpu.or(self.spin.cpu);
-        if busy.work.is_some() {
-            self.spin.work.clone_from(&busy.work);
+        if now.work.is_some() {
+            self.spin.work.clone_from(&now.work);
         }
-        (self.begin, self.run_ns) = (busy.begin, detail.mark.run_ns);
+        (self.begin, self.run_ns) = (now.begin, detail.mark.run_ns);
     }
 }
 
@@ -149,8 +147,8 @@ impl Spins {
     }
 
     /// Takes what is known of the groups of processes.
-    pub fn members(&mut self, members: &Members) {
-        for member in &members.rows {
+    pub fn members(&mut self, members: &[Member]) {
+        for member in members {
             let of_process = self.followed.values_mut().filter(|followed| followed.spin.pid == member.pid);
             of_process.for_each(|followed| followed.spin.group.clone_from(&member.group));
         }

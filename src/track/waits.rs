@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::base::clock::Mono;
 use crate::base::units::{Pid, State, Tid};
-use crate::sample::runnable::Members;
+use crate::sample::runnable::Member;
 use crate::sample::{Detail, Hint, Look, Mark, Row, Sweep};
 use crate::track::kind::Kind;
 
@@ -64,6 +64,11 @@ impl Wait {
     /// How long it has lasted, at least.
     pub fn length(&self) -> Duration {
         self.last.since(self.since)
+    }
+
+    /// Its name for a series: a worker is whoever the pool took; its number says nothing.
+    pub fn comm_group(&self) -> &str {
+        if self.comm.starts_with("kworker/") { "kworker" } else { &self.comm }
     }
 
     /// What kind of wait it is.
@@ -146,9 +151,9 @@ impl Waits {
     }
 
     /// Takes what is known of the groups of processes.
-    pub fn members(&mut self, members: &Members) {
+    pub fn members(&mut self, members: &[Member]) {
         let answers: HashMap<Pid, &Option<String>> =
-            members.rows.iter().map(|member| (member.pid, &member.group)).collect();
+            members.iter().map(|member| (member.pid, &member.group)).collect();
         for wait in self.open.values_mut() {
             if let Some(group) = answers.get(&wait.pid) {
                 wait.group.clone_from(group);
@@ -225,7 +230,6 @@ impl Waits {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::runnable::Member;
     use proptest::prelude::*;
 
     fn waits() -> Waits {
@@ -313,19 +317,18 @@ mod tests {
         waits.sweep(&sweep(10, vec![row(7, 11, Running, 1)]));
         waits.detail(&Detail { tid: 7, mark, cpu: Some(3), ..Detail::default() });
         let member = |pid, group: Option<&str>| Member { pid, group: group.map(str::to_owned) };
-        let members = |rows| Members { rows, ..Members::default() };
-        waits.members(&members(vec![member(7, Some("/a")), member(8, Some("/b"))]));
+        waits.members(&[member(7, Some("/a")), member(8, Some("/b"))]);
         let only = |waits: &Waits| waits.iter().next().cloned().unwrap();
         assert_eq!((only(&waits).cpu(), only(&waits).group()), (Some(3), Some("/a")));
         assert!(only(&waits).runnable());
         // It got a slice: another wait, of the same process.
         waits.sweep(&sweep(20, vec![row(7, 21, Running, 2)]));
         assert_eq!((only(&waits).cpu(), only(&waits).group()), (None, Some("/a")));
-        waits.members(&members(vec![member(8, None)]));
+        waits.members(&[member(8, None)]);
         assert_eq!(only(&waits).group(), Some("/a"), "no answer changes nothing");
-        waits.members(&members(vec![member(7, None)]));
+        waits.members(&[member(7, None)]);
         assert_eq!(only(&waits).group(), None);
-        waits.members(&members(vec![member(7, Some("/a"))]));
+        waits.members(&[member(7, Some("/a"))]);
         waits.sweep(&sweep(30, vec![]));
         waits.sweep(&sweep(40, vec![row(7, 41, Running, 2)]));
         assert_eq!(only(&waits).group(), None, "what is not needed is forgotten");

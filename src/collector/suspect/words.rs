@@ -139,7 +139,8 @@ fn spin(finding: &Finding<'_>, party: &Party<'_>) -> Told {
         kind: "kernel_spin",
         on: format!("{}/{}", party.name, party.tid),
         title: format!("{} ({}) works in the kernel without a pause{place}{behind}", party.name, party.tid),
-        explain: "It neither sleeps nor comes back to user space, so nothing in user space can stop it. A work item that \
+        explain: "It neither sleeps nor comes back to user space, so nothing in user space can stop it. A work item \
+        that \
                   does so for minutes is looping, often behind I/O or a lock that does not come."
             .to_owned(),
         act: look.into_iter().collect(),
@@ -269,7 +270,8 @@ fn prove(finding: &Finding<'_>) -> Vec<String> {
         }
         On::Spin(party) => {
             lines.push(format!(
-                "grep nr_voluntary /proc/{tid}/sched; sleep 5; grep nr_voluntary /proc/{tid}/sched  # it does not sleep",
+                "grep nr_voluntary /proc/{tid}/sched; sleep 5; grep nr_voluntary /proc/{tid}/sched  # it does not \
+                 sleep",
                 tid = party.tid
             ));
             lines.push("echo l >/proc/sysrq-trigger; dmesg | tail -99  # what each CPU does now".to_owned());

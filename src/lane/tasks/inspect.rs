@@ -25,6 +25,8 @@ pub struct Known {
     pub pid: Pid,
     /// Mark at the last look.
     pub mark: Mark,
+    /// Before that mark was read for the first time.
+    pub since: Mono,
     /// Letter at the last look at which it was read.
     pub state: State,
     /// What was recognised then.
@@ -203,6 +205,7 @@ impl Inspector {
         let fresh = Known {
             pid: thread.pid,
             mark,
+            since: unmoved.map_or(begin, |known| known.since),
             state: State::Unknown,
             hint: Hint::None,
             seen: before.map_or(0, |known| known.seen),

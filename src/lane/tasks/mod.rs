@@ -21,7 +21,7 @@ use crate::base::ids::ByTid;
 use crate::base::units::Tid;
 use crate::config;
 use crate::lane::budget::Budget;
-use crate::lane::handover::{Handover, Wanted};
+use crate::lane::handover::{Handover, Wanted, Why};
 use crate::lane::{Tools, Work};
 use crate::sample::{Frame, Lane, Row};
 use crate::source::place::{Place, ThreadFile};
@@ -56,6 +56,10 @@ pub struct TasksLane {
     known: ByTid<Known>,
     watch: Watch,
     wanted: HashMap<Tid, Wanted>,
+    /// Threads in R of the last walk that details are wanted of.
+    runnable: Vec<Wanted>,
+    /// When the last walk began.
+    walk_began: Mono,
     /// Number of the current walk.
     number: u32,
     /// When every letter is read again because the host runs more than the walk explains.
@@ -90,6 +94,8 @@ impl TasksLane {
             known: ByTid::default(),
             watch: Watch::default(),
             wanted: HashMap::new(),
+            runnable: Vec::new(),
+            walk_began: now,
             number: 0,
             refresh: Refresh::default(),
             walk_due: now,
@@ -125,7 +131,7 @@ impl TasksLane {
     fn want(&mut self, rows: &[Row]) {
         let mut changed = false;
         for row in rows.iter().filter(|row| row.blocked()) {
-            let wanted = Wanted { pid: row.pid, tid: row.tid, mark: row.mark };
+            let wanted = Wanted { pid: row.pid, tid: row.tid, mark: row.mark, why: Why::Blocked };
             changed |= self.wanted.insert(row.tid, wanted) != Some(wanted);
         }
         if changed {
@@ -167,13 +173,12 @@ impl TasksLane {
     /// Sends a walk and asks for the details of its waits, and of no others.
     fn walked(&mut self, frame: &Frame, tools: &mut Tools<'_>) {
         (tools.send)(frame);
-        self.wanted.clear();
+        self.handover.set_runnable(self.runnable.iter().map(|wish| wish.pid).collect());
+        self.wanted = self.runnable.drain(..).map(|wish| (wish.tid, wish)).collect();
         if let Frame::Sweep(sweep) = frame {
             self.want(&sweep.rows);
         }
-        if self.wanted.is_empty() {
-            self.handover.want(Vec::new());
-        }
+        self.handover.want(self.wanted.values().copied().collect());
     }
 
     fn lacks_members(&self) -> bool {

@@ -3,16 +3,20 @@
 
 use std::collections::HashSet;
 
-use crate::base::clock;
+use crate::base::clock::{self, Mono};
 use crate::base::units::{Pid, State, Tid};
 use crate::lane::Tools;
+use crate::lane::handover::{Wanted, Why};
 use crate::lane::tasks::inspect::{Files, Inspector, Outcome, Seen, Thread};
 use crate::lane::tasks::marks::Marks;
 use crate::lane::tasks::{STRIDE, TasksLane};
-use crate::sample::{Row, Sweep};
+use crate::sample::{Row, Sweep, runnable};
 use crate::source::error::{Cause, SourceError};
 use crate::source::place::Place;
 use crate::source::task;
+
+/// Most threads in R that details are asked of. The detail lane takes them in turn.
+const RUNNABLE_MAX: usize = 1024;
 
 impl TasksLane {
     /// Walks over all threads.
@@ -36,11 +40,13 @@ impl TasksLane {
         sweep.missed.over_threads = tools.reader.list_processes(self.limits.threads_max, &mut pids)?;
         let mut pass = Pass {
             inspector,
-            sweep,
             rounds: self.rounds(),
             visited: 0,
+            before: std::mem::replace(&mut self.walk_began, sweep.begin),
+            busy: HashSet::new(),
             tids: Vec::new(),
             unlisted: HashSet::new(),
+            sweep,
         };
         for pid in pids {
             match self.process(pid, &mut pass, tools) {
@@ -53,11 +59,18 @@ impl TasksLane {
                 }
             }
         }
-        let Pass { mut sweep, unlisted, .. } = pass;
+        let Pass { mut sweep, unlisted, busy, .. } = pass;
         sweep.end = clock::now();
         self.forget(&unlisted, &mut sweep);
         let running = running_before.min(running(tools));
-        self.finish(&mut sweep, running, inspector.marks, tools);
+        self.bound(&mut sweep);
+        let unmoved = self.remember(&sweep);
+        self.ask(&sweep, &unmoved, &busy);
+        sweep.missed.over_watched =
+            self.watch.choose(&sweep.rows, &unmoved, inspector.marks, &mut tools.reader);
+        // Our own thread is one of the running ones, and one more may have come and gone.
+        let explained = sweep.states.first().copied().unwrap_or_default().saturating_add(1);
+        self.refresh.after(running, explained);
         Ok(sweep)
     }
 
@@ -180,12 +193,19 @@ impl TasksLane {
         if seen.known.matters() && thread.pid != self.own_pid {
             pass.sweep.rows.push(seen.row(thread.tid, services, pass.sweep.members_known));
         }
-        let mark = seen.known.mark;
-        self.known.insert(thread.tid, seen.known).is_none_or(|before| before.mark != mark)
+        let (mark, state) = (seen.known.mark, seen.known.state);
+        let Some(before) = self.known.insert(thread.tid, seen.known) else { return true };
+        // What it did since its mark was new, or since the walk before, which found that mark still standing.
+        let time = seen.read.0.since(before.since.max(pass.before));
+        let ran = mark.run_ns.saturating_sub(before.mark.run_ns);
+        if state == State::Running && runnable::busy(ran, time) {
+            pass.busy.insert(thread.tid);
+        }
+        before.mark != mark
     }
 
-    /// Bounds the rows, remembers which were given, and decides what is watched and asked for.
-    fn finish(&mut self, sweep: &mut Sweep, running: u64, marks: Marks, tools: &mut Tools<'_>) {
+    /// Bounds the rows.
+    fn bound(&self, sweep: &mut Sweep) {
         // A look in the middle of the walk may have seen a thread since; front has that newer row.
         let known = &self.known;
         sweep.rows.retain(|row| known.get(&row.tid).is_some_and(|known| known.shows(row)));
@@ -193,27 +213,37 @@ impl TasksLane {
         if over > 0 {
             // Waits that front tracks come first: an old wait must not lose its place to a new one. Then D before R:
             // who runs is a row at every walk and would keep a wait out for ever.
-            let known = &self.known;
             let untracked = |row: &Row| known.get(&row.tid).is_none_or(|known| !known.tracked);
             sweep.rows.sort_by_key(|row| (untracked(row), !row.blocked()));
             sweep.rows.truncate(self.limits.rows_max);
         }
         sweep.missed.over_rows = u64::try_from(over).unwrap_or(u64::MAX);
-        let unmoved: Vec<Tid> = sweep
-            .rows
-            .iter()
-            .filter(|row| self.known.get(&row.tid).is_some_and(|known| known.tracked))
-            .map(|row| row.tid)
-            .collect();
+    }
+
+    /// Remembers which rows are given. Returns those that were given before with the same mark.
+    fn remember(&mut self, sweep: &Sweep) -> HashSet<Tid> {
+        let mut unmoved = HashSet::new();
         for row in &sweep.rows {
-            if let Some(known) = self.known.get_mut(&row.tid) {
-                known.tracked = true;
+            if let Some(known) = self.known.get_mut(&row.tid)
+                && std::mem::replace(&mut known.tracked, true)
+            {
+                unmoved.insert(row.tid);
             }
         }
-        sweep.missed.over_watched = self.watch.choose(&sweep.rows, &unmoved, marks, &mut tools.reader);
-        // Our own thread is one of the running ones, and one more may have come and gone.
-        let explained = sweep.states.first().copied().unwrap_or_default().saturating_add(1);
-        self.refresh.after(running, explained);
+        unmoved
+    }
+
+    /// Decides which threads in R are worth a closer look, and whose groups are.
+    fn ask(&mut self, sweep: &Sweep, unmoved: &HashSet<Tid>, busy: &HashSet<Tid>) {
+        let wanted = sweep.rows.iter().filter(|row| row.state == State::Running).filter_map(|row| {
+            let why = match row.tid {
+                tid if unmoved.contains(&tid) => Why::Starved,
+                tid if busy.contains(&tid) => Why::Busy,
+                _ => return None,
+            };
+            Some(Wanted { pid: row.pid, tid: row.tid, mark: row.mark, why })
+        });
+        self.runnable = wanted.take(RUNNABLE_MAX).collect();
     }
 
     /// In how many walks every letter is read once.
@@ -244,6 +274,10 @@ struct Pass<'i> {
     sweep: Sweep,
     rounds: u32,
     visited: usize,
+    /// When the walk before began.
+    before: Mono,
+    /// Threads in R that ran for a good part of the time.
+    busy: HashSet<Tid>,
     /// Threads of the process at hand; kept for its memory.
     tids: Vec<Tid>,
     /// Processes that are there and could not be listed.

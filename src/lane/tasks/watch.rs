@@ -31,8 +31,13 @@ pub struct Watch {
 
 impl Watch {
     /// Chooses after a walk: PID 1, then D, then R that stood still. Returns how many D rows found no place.
-    pub fn choose(&mut self, rows: &[Row], unmoved: &[Tid], marks: Marks, reader: &mut Reader<'_>) -> u64 {
-        let unmoved: HashSet<&Tid> = unmoved.iter().collect();
+    pub fn choose(
+        &mut self,
+        rows: &[Row],
+        unmoved: &HashSet<Tid>,
+        marks: Marks,
+        reader: &mut Reader<'_>,
+    ) -> u64 {
         let in_d = || rows.iter().filter(|row| row.blocked() && row.tid != 1);
         let starved = rows.iter().filter(|row| row.state == State::Running && unmoved.contains(&row.tid));
         let init = rows.iter().find(|row| row.tid == 1);

@@ -16,6 +16,8 @@ const LABEL_MAX: usize = 256;
 /// What is read at a slower pace: v2's `cpu.stat`, because each read flushes statistics under a lock that the whole
 /// host shares, and v1's CPU usage, because it would double the cost of a sample.
 const SLOW: Duration = Duration::from_millis(4900);
+/// A group whose throttled periods have not grown for this long throttles nobody: twice the slower pace.
+const LATELY: Duration = Duration::from_secs(10);
 /// Where v1's cpuacct is mounted when it is not together with cpu.
 const CPUACCT: &[u8] = b"cpuacct";
 
@@ -48,6 +50,8 @@ struct Group {
     told: Option<(f64, GroupUsage)>,
     /// The newest numbers; of v2 the older part of the next ones.
     last: Option<GroupUsage>,
+    /// When its throttled periods were seen to grow.
+    throttled: Option<Mono>,
 }
 
 /// The groups, by their path below the cgroup root.
@@ -105,7 +109,7 @@ impl KeptGroups {
         match Files::open(home, reader) {
             Ok(files) => {
                 self.labels.insert(label.clone());
-                let group = Group { label, cores, files, seen, told: None, last: None };
+                let group = Group { label, cores, files, seen, told: None, last: None, throttled: None };
                 self.groups.insert(home.path.to_vec(), group);
             }
             Err(error) => missed.unread = missed.unread.saturating_add(u64::from(!error.vanished())),
@@ -155,6 +159,10 @@ impl KeptGroups {
                 Err(error) if error.vanished() => return false,
                 Err(_other) => None,
             };
+            let periods = |usage: Option<GroupUsage>| usage.map(|usage| usage.throttled_periods);
+            if group.last.is_some() && periods(usage) > periods(group.last) {
+                group.throttled = Some(now);
+            }
             group.last = usage;
             let Some(usage) = usage else {
                 // Its old numbers would stand still on the page and say that it is not throttled.
@@ -172,6 +180,13 @@ impl KeptGroups {
         let mut ended = std::mem::take(&mut self.gone);
         ended.append(&mut unread);
         (rows, if whole { Vec::new() } else { ended })
+    }
+
+    /// Groups that throttle now or did so lately, by their path below the cgroup root, with their labels.
+    pub fn throttling(&self, now: Mono) -> BTreeMap<&[u8], &str> {
+        let lately = |group: &Group| group.throttled.is_some_and(|at| now.since(at) <= LATELY);
+        let groups = self.groups.iter().filter(|(_, group)| lately(group));
+        groups.map(|(path, group)| (path.as_slice(), group.label.as_str())).collect()
     }
 
     /// Number of groups.

@@ -4,19 +4,25 @@
 //! budget: a group without a quota costs one or two opens each time, and nothing in between. Groups with a quota keep
 //! their descriptors until they end, so that the reads of every second open nothing. Opens and listings wait for the
 //! kernfs lock and, beside a removal that is stuck, for its directory; reads do not.
+//!
+//! While threads starve, it also looks in which of the groups that throttle they are.
 
 mod kept;
+mod members;
 mod walk;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::clock::{self, Mono};
 use crate::config::{self, Config};
 use crate::lane::budget::Budget;
+use crate::lane::handover::Handover;
 use crate::lane::{Tools, Work};
 use crate::sample::{Frame, Lane, Quotas, QuotasMissed};
 use crate::source::kernel::Version;
 use kept::KeptGroups;
+use members::Membership;
 use walk::Walk;
 
 /// Counters are read this often, a tenth less than a second so that a late timer keeps the promise.
@@ -36,6 +42,8 @@ const TELLS_REMOVAL: Version = Version::new(3, 15, 0);
 /// The lane.
 pub struct ThrottleLane {
     on: bool,
+    handover: Arc<Handover>,
+    membership: Membership,
     limits: config::Throttle,
     budget: Budget,
     share: f64,
@@ -56,11 +64,13 @@ pub struct ThrottleLane {
 
 impl ThrottleLane {
     /// A lane that knows nothing yet. It may hold `descriptors`; `share` is its part of the CPU budget.
-    pub fn new(config: &Config, descriptors: usize, share: f64, now: Mono) -> Self {
+    pub fn new(config: &Config, handover: Arc<Handover>, descriptors: usize, share: f64, now: Mono) -> Self {
         let limits = config.throttle.clone();
         let most = limits.groups_max.min(descriptors / DESCRIPTORS_EACH);
         Self {
             on: !config.disabled.iter().any(|name| name == Lane::Throttle.name()),
+            handover,
+            membership: Membership::default(),
             interval: limits.interval,
             limits,
             budget: Budget::new(share, now),
@@ -84,6 +94,11 @@ impl ThrottleLane {
         let (rows, ended) = self.kept.sample(whole, at, &mut tools.reader, &mut self.missed);
         let missed = std::mem::take(&mut self.missed);
         (tools.send)(&Frame::Quotas(Quotas { at, whole, rows, ended, missed }));
+        let (starved, kept) = (self.handover.runnable(), &self.kept);
+        let members = self.membership.search(starved, kept, at, &mut tools.reader, &mut self.missed);
+        if !members.is_empty() {
+            (tools.send)(&Frame::Members(members));
+        }
         // A part of the budget at most: a host full of quotas must not stop the search for new ones.
         let rest = clock::thread_cpu().saturating_sub(cpu).div_f64(self.share * SAMPLES_SHARE);
         self.sample_due = at.plus(SAMPLE.max(rest));

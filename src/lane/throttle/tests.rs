@@ -81,7 +81,7 @@ fn config() -> Config {
 }
 
 fn lane(config: &Config) -> ThrottleLane {
-    let mut lane = ThrottleLane::new(config, 2 * 3500, 1.0, clock::now());
+    let mut lane = ThrottleLane::new(config, Arc::default(), 2 * 3500, 1.0, clock::now());
     lane.reopen = false;
     lane
 }
@@ -300,7 +300,7 @@ fn limits_hold_and_are_counted() {
     let (mut short, mut front) = (lane(&config), Front::default());
     front.search(&mut short, &host);
     assert_eq!((front.rows.len(), front.missed.over_groups, front.missed.over_walk), (25, 0, 15));
-    let few = ThrottleLane::new(&config, 7, 1.0, clock::now());
+    let few = ThrottleLane::new(&config, Arc::default(), 7, 1.0, clock::now());
     let (mut few, mut front) = (few, Front::default());
     front.search(&mut few, &host);
     assert_eq!(front.rows.len(), 3, "two descriptors each, of seven");

@@ -48,7 +48,8 @@ pub const TABLE: &[Row] = &[
             "cgroup_mutex",
             Nature::Lock,
             "the lock of all control groups (cgroup_mutex)",
-            "Making, removing and changing a control group goes through this one lock. While it is held, no service and \
+            "Making, removing and changing a control group goes through this one lock. While it is held, no service \
+             and \
              no container starts or stops, and logins hang, while what runs already looks healthy.",
             &["Take a crash dump before anything else: what holds the lock is only in there."],
             &[
@@ -75,7 +76,8 @@ pub const TABLE: &[Row] = &[
             "rcu",
             Nature::GracePeriod,
             "an RCU grace period",
-            "The kernel waits until every CPU has been outside of its read sections once. One CPU that does not leave the \
+            "The kernel waits until every CPU has been outside of its read sections once. One CPU that does not leave \
+             the \
              kernel makes all of them wait, and whoever waits here may hold locks meanwhile.",
             &[
                 "Find the CPU: a kernel thread that spins, or dmesg with `rcu: INFO: … detected stalls on CPUs`.",
@@ -93,7 +95,8 @@ pub const TABLE: &[Row] = &[
             "journal",
             Nature::Io,
             "the journal of a filesystem (jbd2, XFS, btrfs)",
-            "A transaction that cannot be committed stops every writer of that filesystem, one after the other. Behind it \
+            "A transaction that cannot be committed stops every writer of that filesystem, one after the other. \
+             Behind it \
              is nearly always I/O that does not complete.",
             &["Look at the disk, or at what serves it (hypervisor, array, network)."],
             &[
@@ -118,7 +121,8 @@ pub const TABLE: &[Row] = &[
             "block_io",
             Nature::Io,
             "I/O of a block device",
-            "A read or a write was handed to a device and has not come back. Neither the kernel nor a signal ends such a \
+            "A read or a write was handed to a device and has not come back. Neither the kernel nor a signal ends \
+             such a \
              wait.",
             &[
                 "Look at the disk, or at what serves it (hypervisor, array, network); I/O that comes back frees them.",
@@ -143,7 +147,8 @@ pub const TABLE: &[Row] = &[
             "freeze_or_migration",
             Nature::Lock,
             "a per-CPU semaphore: a frozen filesystem, a move between control groups or a CPU being switched",
-            "Writers to a filesystem that fsfreeze has frozen wait here, and so do forks and exits while a task is moved \
+            "Writers to a filesystem that fsfreeze has frozen wait here, and so do forks and exits while a task is \
+             moved \
              between control groups.",
             &["If somebody froze a filesystem (backup, snapshot), thaw it: fsfreeze -u MOUNTPOINT."],
             &[],
@@ -174,7 +179,8 @@ pub const TABLE: &[Row] = &[
             "mmap_lock",
             Nature::Lock,
             "the address space of a process (mmap_lock)",
-            "Threads of one process, and tools that read its command line or maps, wait until a thread of it has done with \
+            "Threads of one process, and tools that read its command line or maps, wait until a thread of it has done \
+             with \
              its memory map.",
             &[],
             &["Do not run ps, top or pgrep -f: they read the command line of that process and hang with it."],
@@ -204,7 +210,8 @@ pub const TABLE: &[Row] = &[
             "writeback",
             Nature::Io,
             "dirty pages to be written",
-            "There is more to write than the disks take, or a disk takes nothing; writers are held back until there is room.",
+            "There is more to write than the disks take, or a disk takes nothing; writers are held back until there \
+             is room.",
             &["Look at the disks: one may be slow, or stuck."],
             &["Do not run sync."],
         ),
