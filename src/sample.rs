@@ -1,6 +1,7 @@
 //! What a lane saw, as plain data: the frames that travel from a probe to front. Facts only; every judgement is made
 //! by the trackers that receive them, so nothing is lost when a probe is replaced.
 
+pub mod evidence;
 pub mod runnable;
 
 use serde::{Deserialize, Serialize};
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::clock::Mono;
 use crate::base::kthread::Kthread;
 use crate::base::units::{Pid, State, Tid};
+use evidence::{Skipped, Stack};
 use runnable::{Busy, Members};
 
 /// A lane's name: an index into the table of lanes, small and stable, because it also addresses shared memory.
@@ -23,11 +25,14 @@ pub enum Lane {
     Throttle,
     /// A few kernel threads, twenty times a second.
     Kthreads,
+    /// Kernel stacks of a few long waits.
+    Evidence,
 }
 
 impl Lane {
     /// All lanes, in the order of their shared-memory cells.
-    pub const ALL: [Self; 5] = [Self::Tasks, Self::Detail, Self::Cgroups, Self::Throttle, Self::Kthreads];
+    pub const ALL: [Self; 6] =
+        [Self::Tasks, Self::Detail, Self::Cgroups, Self::Throttle, Self::Kthreads, Self::Evidence];
 
     /// The label value.
     pub const fn name(self) -> &'static str {
@@ -37,6 +42,7 @@ impl Lane {
             Self::Cgroups => "cgroups",
             Self::Throttle => "throttle",
             Self::Kthreads => "kthreads",
+            Self::Evidence => "evidence",
         }
     }
 
@@ -63,6 +69,10 @@ pub enum Frame {
     Members(Members),
     /// The sampled kernel threads.
     Kthreads(KthreadSamples),
+    /// The kernel stack of one wait.
+    Stack(Stack),
+    /// The end of a turn of the evidence lane, and why there were not more stacks.
+    Evidence(Skipped),
     /// A lane could not do its work; the reason in one line.
     Failed {
         /// Which lane.

@@ -2,6 +2,7 @@
 //! A slice sees only the [`World`]; it opens nothing, asks no clock and imports no other slice.
 
 pub mod blocked;
+pub mod evidence;
 pub mod kthread;
 pub mod load;
 pub mod own;
@@ -58,13 +59,14 @@ pub struct Slice {
 }
 
 /// All slices, in page order.
-pub static ALL: [&Slice; 7] = [
+pub static ALL: [&Slice; 8] = [
     &blocked::SLICE,
     &load::SLICE,
     &throttle::SLICE,
     &softirq::SLICE,
     &kthread::SLICE,
     &service::SLICE,
+    &evidence::SLICE,
     &own::SLICE,
 ];
 

@@ -69,6 +69,8 @@ pub struct Config {
     pub blocked: Blocked,
     /// The slice *throttle*.
     pub throttle: Throttle,
+    /// The evidence lane.
+    pub evidence: Evidence,
     /// Essential services. PID 1 is not in this list: it is always watched, under the name `init`.
     pub services: Vec<Service>,
     /// The exporter's own cgroup.
@@ -113,6 +115,7 @@ impl Config {
             },
             blocked: Blocked { threshold: Duration::from_secs(5), top: 10 },
             throttle: Throttle { interval: Duration::from_secs(30), groups_max: 1000, walk_max: 20_000 },
+            evidence: Evidence { after: Duration::from_secs(10), per_minute: 30 },
             services: Vec::new(),
             own: Own::default(),
             disabled: Vec::new(),
@@ -199,6 +202,15 @@ pub struct Throttle {
     pub groups_max: usize,
     /// Most groups that one search looks at. Default 20 000.
     pub walk_max: usize,
+}
+
+/// Limits of the evidence lane.
+#[derive(Debug, Clone)]
+pub struct Evidence {
+    /// A wait that has lasted this long is worth its kernel stack. Default 10 s.
+    pub after: Duration,
+    /// Most kernel stacks read in a minute. Default 30.
+    pub per_minute: usize,
 }
 
 /// An essential service.

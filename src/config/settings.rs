@@ -29,6 +29,7 @@ pub const COLLECTORS: &[Collector] = &[
     Collector { name: "softirq", help: "Softirqs left to a ksoftirqd that does not get its CPU" },
     Collector { name: "kthread", help: "Other kernel threads that wait for a CPU, and how long waits were" },
     Collector { name: "service", help: "Essential services: blocked, starved, how many tasks" },
+    Collector { name: "evidence", help: "Kernel stacks of a few tasks that are blocked for long" },
 ];
 
 /// Most services: each one is a label value of several families, and a bit beside the one of PID 1.
@@ -63,6 +64,8 @@ const TOP: RangeInclusive<usize> = 1..=64;
 /// The descriptors of a process are 8192.
 const GROUPS: RangeInclusive<usize> = 1..=3500;
 const GROUPS_WALKED: RangeInclusive<usize> = 16..=200_000;
+/// The lane reads one a second at most.
+const STACKS: RangeInclusive<usize> = 1..=60;
 /// 16 384 lines of at most 4 KiB are 64 MiB, the worst that a blocked stderr may cost.
 const LOG_QUEUE: RangeInclusive<usize> = 16..=16_384;
 
@@ -168,6 +171,12 @@ pub const SETTINGS: &[Setting] = &[
     }),
     row("throttle.walk-max", "Control groups that one search for quotas looks at", |c| {
         Slot::Count(&mut c.throttle.walk_max, GROUPS_WALKED)
+    }),
+    row("evidence.after", "A wait that has lasted this long is worth its kernel stack", |c| {
+        Slot::Time(&mut c.evidence.after, THRESHOLD)
+    }),
+    row("evidence.per-minute", "Kernel stacks read in a minute", |c| {
+        Slot::Count(&mut c.evidence.per_minute, STACKS)
     }),
     row(
         "self.cgroup",

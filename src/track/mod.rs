@@ -1,6 +1,7 @@
 //! Trackers: pure. Frames, front's own samples and `now` in; values out. No file, clock, thread, log or global is
 //! touched here, so the same recorded samples give the same output.
 
+pub mod evidence;
 pub mod histogram;
 pub mod kind;
 pub mod kthreads;
@@ -13,6 +14,7 @@ pub mod waits;
 use crate::base::clock::Mono;
 use crate::base::units::State;
 use crate::sample::{Frame, Missed, OwnGroup, Row, Sweep};
+use evidence::Evidence;
 use histogram::Histogram;
 use kind::Kind;
 use kthreads::Kthreads;
@@ -47,6 +49,8 @@ pub struct Tracks {
     pub quotas: Quotas,
     /// Kernel threads that wait for a CPU.
     pub kthreads: Kthreads,
+    /// Kernel stacks of blocked waits; a stack itself is with its wait.
+    pub evidence: Evidence,
 }
 
 /// The counts of the newest walk.
@@ -81,6 +85,7 @@ impl Tracks {
             own: OwnGroup::default(),
             quotas: Quotas::default(),
             kthreads: Kthreads::default(),
+            evidence: Evidence::default(),
         }
     }
 
@@ -105,6 +110,8 @@ impl Tracks {
             Frame::Quotas(frame) => self.quotas.observe(frame),
             Frame::Members(members) => self.starved.members(&members),
             Frame::Kthreads(samples) => self.kthreads.observe(&samples),
+            Frame::Stack(stack) => self.evidence.stack(stack, &mut self.blocked),
+            Frame::Evidence(skipped) => self.evidence.skipped.add(&skipped),
             Frame::Failed { .. } => {}
         }
     }

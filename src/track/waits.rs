@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::base::clock::Mono;
 use crate::base::units::{Pid, State, Tid};
+use crate::sample::evidence::Stack;
 use crate::sample::runnable::Members;
 use crate::sample::{Detail, Hint, Look, Mark, Row, Sweep};
 use crate::track::kind::Kind;
@@ -31,6 +32,8 @@ pub struct Wait {
     pub last: Mono,
     /// The kernel function it sleeps in.
     pub wchan: Option<String>,
+    /// Its kernel stack, the innermost function first; empty when none was taken.
+    pub stack: Vec<String>,
     kind: Kind,
     letter: Option<State>,
     start_ticks: Option<u64>,
@@ -50,6 +53,7 @@ impl Wait {
             since: row.end,
             last: row.begin,
             wchan: None,
+            stack: Vec::new(),
             kind: Kind::of(row.hint, None),
             letter: None,
             start_ticks: None,
@@ -176,6 +180,7 @@ impl Waits {
         {
             // The same id, the same numbers, another birth: somebody else, met for the first time.
             wait.since = wait.since.max(wait.last);
+            wait.stack.clear();
         }
         wait.start_ticks = detail.start_ticks.or(wait.start_ticks);
         wait.letter = detail.state.or(wait.letter);
@@ -184,6 +189,12 @@ impl Waits {
             wait.wchan.clone_from(&detail.wchan);
             wait.judge();
         }
+    }
+
+    /// Takes the kernel stack of a wait, if it still is that wait. Returns whether it is.
+    pub fn stack(&mut self, stack: Stack) -> bool {
+        let wait = self.open.get_mut(&stack.tid).filter(|wait| wait.mark == stack.mark);
+        wait.map(|wait| wait.stack = stack.frames).is_some()
     }
 
     /// One row: continues, begins or ends a wait. Returns the one that ended.
