@@ -16,6 +16,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod evidence;
 mod hang;
 mod harness;
 mod kthread;
@@ -30,6 +31,7 @@ fn main() -> std::process::ExitCode {
     harness::run(&[
         waits::CASES,
         hang::CASES,
+        evidence::CASES,
         processes::CASES,
         modes::CASES,
         scale::CASES,

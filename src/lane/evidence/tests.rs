@@ -1,6 +1,7 @@
-//! The lane on a tree of ordinary files and on the real kernel, and what it chooses.
-#![expect(clippy::disallowed_methods, reason = "builds a tree of files")]
+//! What the lane chooses, and what it reads of a tree of ordinary files. The kernel's own stacks are in the end-to-end
+//! tests.
 
+use std::cell::RefCell;
 use std::fs;
 
 use super::*;
@@ -9,7 +10,6 @@ use crate::lane::handover::Worth;
 use crate::sample::Mark;
 use crate::source::paths::RowId;
 use crate::source::{Host, Stamp};
-use std::cell::RefCell;
 
 const MARK: Mark = Mark { slices: 3, run_ns: 7 };
 
