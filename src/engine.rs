@@ -24,6 +24,8 @@ use crate::source::paths::RowId;
 use crate::source::place::Place;
 use crate::source::{Host, Kept, Reader, Stamp, kernel, task};
 use crate::track::Tracks;
+use crate::track::kind::Kind;
+use crate::track::waits::Wait;
 
 /// A tick at least this often. The load averages change every five seconds; one reading a second misses none.
 const TICK: Duration = Duration::from_secs(1);
@@ -51,6 +53,14 @@ struct NoStamp;
 
 impl Stamp for NoStamp {
     fn enter(&self, _row: RowId, _subject: u32) {}
+}
+
+/// Stacks go to the log as well: the page ends with us, and we with the host.
+fn log_stack(wait: &Wait) {
+    let hangs = wait.proven() && wait.kind() == Kind::Hang;
+    let level = if hangs { log::Level::Info } else { log::Level::Debug };
+    let (tid, comm, seconds) = (wait.tid, &wait.comm, wait.length().as_secs());
+    log::log!(level, "task {tid} ({comm}) is blocked for {seconds} s in {}", wait.stack.join(" <- "));
 }
 
 /// What front reads itself: SAFE places, on kept descriptors.
@@ -181,8 +191,12 @@ impl<'a> Engine<'a> {
     /// A panic in a tracker costs one frame.
     fn observe(&mut self, frame: Frame) {
         let tracks = &mut self.tracks;
+        let stack_of = if let Frame::Stack(stack) = &frame { Some(stack.tid) } else { None };
         if catch_unwind(AssertUnwindSafe(|| tracks.observe(frame))).is_err() {
             self.frame_panics = self.frame_panics.saturating_add(1);
+        }
+        if let Some(wait) = tracks.blocked.iter().find(|wait| Some(wait.tid) == stack_of) {
+            log_stack(wait);
         }
     }
 

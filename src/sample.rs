@@ -2,6 +2,7 @@
 //! by the trackers that receive them, so nothing is lost when a probe is replaced.
 
 mod host;
+pub mod evidence;
 pub mod runnable;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,8 @@ use crate::base::units::{Pid, State, Tid};
 use runnable::{Busy, Member};
 
 pub use host::{DiskRow, Disks};
+use evidence::{Skipped, Stack};
+use runnable::{Busy, Members};
 
 /// A lane's name: an index into the table of lanes, small and stable, because it also addresses shared memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -28,12 +31,15 @@ pub enum Lane {
     Kthreads,
     /// Block devices.
     Devices,
+    /// Kernel stacks of a few long waits.
+    Evidence,
 }
 
 impl Lane {
     /// All lanes, in the order of their shared-memory cells.
     pub const ALL: [Self; 6] =
         [Self::Tasks, Self::Detail, Self::Cgroups, Self::Throttle, Self::Kthreads, Self::Devices];
+        [Self::Tasks, Self::Detail, Self::Cgroups, Self::Throttle, Self::Kthreads, Self::Evidence];
 
     /// The label value.
     pub const fn name(self) -> &'static str {
@@ -44,6 +50,7 @@ impl Lane {
             Self::Throttle => "throttle",
             Self::Kthreads => "kthreads",
             Self::Devices => "devices",
+            Self::Evidence => "evidence",
         }
     }
 
@@ -72,6 +79,10 @@ pub enum Frame {
     Kthreads(KthreadSamples),
     /// Block devices.
     Disks(Disks),
+    /// The kernel stack of one wait.
+    Stack(Stack),
+    /// The end of a turn of the evidence lane, and why there were not more stacks.
+    Evidence(Skipped),
     /// A lane could not do its work; the reason in one line.
     Failed {
         /// Which lane.

@@ -4,6 +4,7 @@
 pub mod blocked;
 pub mod disk;
 pub mod kernel_spin;
+pub mod evidence;
 pub mod kthread;
 pub mod load;
 pub mod own;
@@ -66,6 +67,7 @@ pub struct Slice {
 
 /// All slices, in page order.
 pub static ALL: [&Slice; 11] = [
+pub static ALL: [&Slice; 8] = [
     &blocked::SLICE,
     &load::SLICE,
     &starved::SLICE,
@@ -76,6 +78,7 @@ pub static ALL: [&Slice; 11] = [
     &disk::SLICE,
     &service::SLICE,
     &suspect::SLICE,
+    &evidence::SLICE,
     &own::SLICE,
 ];
 

@@ -75,6 +75,8 @@ pub struct Config {
     pub throttle: Throttle,
     /// The slice *disk*.
     pub disk: Disk,
+    /// The evidence lane.
+    pub evidence: Evidence,
     /// Essential services. PID 1 is not in this list: it is always watched, under the name `init`.
     pub services: Vec<Service>,
     /// The exporter's own cgroup.
@@ -122,6 +124,7 @@ impl Config {
             spin: Spin { threshold: Duration::from_secs(5) },
             throttle: Throttle { interval: Duration::from_secs(30), groups_max: 1000, walk_max: 20_000 },
             disk: Disk { devices_max: 512 },
+            evidence: Evidence { after: Duration::from_secs(10), per_minute: 30 },
             services: Vec::new(),
             own: Own::default(),
             disabled: Vec::new(),
@@ -231,6 +234,13 @@ pub struct Throttle {
 pub struct Disk {
     /// Most block devices that are watched. Default 512.
     pub devices_max: usize,
+/// Limits of the evidence lane.
+#[derive(Debug, Clone)]
+pub struct Evidence {
+    /// A wait that has lasted this long is worth its kernel stack. Default 10 s.
+    pub after: Duration,
+    /// Most kernel stacks read in a minute. Default 30.
+    pub per_minute: usize,
 }
 
 /// An essential service.

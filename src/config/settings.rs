@@ -36,6 +36,7 @@ pub const COLLECTORS: &[Collector] = &[
     Collector { name: "disk", help: "Block devices: I/O in flight of which none completes, suspended ones" },
     Collector { name: "service", help: "Essential services: blocked, starved, how many tasks" },
     Collector { name: "suspect", help: "Who probably holds up those who wait, and what /stalls tells" },
+    Collector { name: "evidence", help: "Kernel stacks of a few tasks that are blocked for long" },
 ];
 
 /// Most services: each one is a label value of several families, and a bit beside the one of PID 1.
@@ -74,6 +75,8 @@ const GROUPS: RangeInclusive<usize> = 1..=3500;
 const GROUPS_WALKED: RangeInclusive<usize> = 16..=200_000;
 /// As many series each of a few families.
 const DEVICES: RangeInclusive<usize> = 1..=DEVICES_MAX;
+/// The lane reads one a second at most.
+const STACKS: RangeInclusive<usize> = 1..=60;
 /// 16 384 lines of at most 4 KiB are 64 MiB, the worst that a blocked stderr may cost.
 const LOG_QUEUE: RangeInclusive<usize> = 16..=16_384;
 
@@ -188,6 +191,11 @@ pub const SETTINGS: &[Setting] = &[
     }),
     row("disk.devices-max", "Block devices that are watched", |c| {
         Slot::Count(&mut c.disk.devices_max, DEVICES)
+    row("evidence.after", "A wait that has lasted this long is worth its kernel stack", |c| {
+        Slot::Time(&mut c.evidence.after, THRESHOLD)
+    }),
+    row("evidence.per-minute", "Kernel stacks read in a minute", |c| {
+        Slot::Count(&mut c.evidence.per_minute, STACKS)
     }),
     row(
         "self.cgroup",

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::base::units::{Pid, Tid};
-use crate::sample::Mark;
+use crate::sample::{Hint, Mark, Row};
 
 /// Why details are wanted. The first are served first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,6 +28,32 @@ pub struct Wanted {
     pub mark: Mark,
     /// What about it.
     pub why: Why,
+    /// Whether it is worth a kernel stack.
+    pub worth: Worth,
+}
+
+/// Whether a wait is worth a kernel stack, the most important first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Worth {
+    /// It is PID 1, or of a service.
+    First,
+    /// It waits in the kernel.
+    Plain,
+    /// It does not wait in the kernel, or was recognised without it.
+    Nothing,
+}
+
+impl Worth {
+    /// By what the walk saw. A wait that only its wait channel excuses (vfork, a server) is worth a stack: that costs
+    /// less than to be wrong about it.
+    pub fn of(row: &Row) -> Self {
+        match row.hint {
+            Hint::FrozenInPlace | Hint::CoreDump => Self::Nothing,
+            _ if !row.blocked() => Self::Nothing,
+            _ if row.services != 0 => Self::First,
+            _ => Self::Plain,
+        }
+    }
 }
 
 /// Processes that belong to services by control group, a bit per service.
@@ -47,7 +73,7 @@ impl Handover {
         *self.wanted.lock().unwrap_or_else(PoisonError::into_inner) = threads;
     }
 
-    /// Detail lane: the newest wishes.
+    /// Detail and evidence lane: the newest wishes.
     pub fn wanted(&self) -> Vec<Wanted> {
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

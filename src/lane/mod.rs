@@ -5,6 +5,7 @@ pub mod budget;
 pub mod cgroups;
 pub mod detail;
 pub mod devices;
+pub mod evidence;
 pub mod handover;
 pub mod kthreads;
 pub mod tasks;

@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::lane::cgroups::CgroupsLane;
 use crate::lane::detail::DetailLane;
 use crate::lane::devices::DevicesLane;
+use crate::lane::evidence::EvidenceLane;
 use crate::lane::handover::Handover;
 use crate::lane::kthreads::KthreadsLane;
 use crate::lane::tasks::TasksLane;
@@ -32,12 +33,14 @@ const STACK: usize = 256 * 1024;
 const AFTER_PANIC: Duration = Duration::from_secs(5);
 /// Shares of the CPU budget.
 const TASKS_SHARE: f64 = 0.55;
+const TASKS_SHARE: f64 = 0.58;
 const DETAIL_SHARE: f64 = 0.1;
 const THROTTLE_SHARE: f64 = 0.1;
 const DEVICES_SHARE: f64 = 0.05;
 /// Descriptors that the throttle lane leaves to the other lanes of the process.
 const DESCRIPTORS_SPARE: u64 = 256;
 const KTHREADS_SHARE: f64 = 0.2;
+const EVIDENCE_SHARE: f64 = 0.02;
 /// Part of the descriptors this process may open that the kernel threads may keep; the other lanes need some too.
 const KTHREADS_DESCRIPTORS: u64 = 2;
 
@@ -141,6 +144,10 @@ impl Runner {
                 Box::new(KthreadsLane::new(descriptors, tasks.threads_max, share, now))
             }
             Lane::Devices => Box::new(DevicesLane::new(&self.config, tasks.cpu_budget * DEVICES_SHARE, now)),
+            Lane::Evidence => {
+                let share = tasks.cpu_budget * EVIDENCE_SHARE;
+                Box::new(EvidenceLane::new(&self.config, handover, share, self.plan.avoid.clone(), now))
+            }
         }
     }
 

@@ -158,6 +158,8 @@ impl Probes {
             Frame::Members(_) => (Lane::Throttle, false),
             Frame::Kthreads(_) => (Lane::Kthreads, true),
             Frame::Disks(_) => (Lane::Devices, true),
+            Frame::Stack(_) => (Lane::Evidence, false),
+            Frame::Evidence(_) => (Lane::Evidence, true),
             Frame::Failed { lane, .. } => (*lane, false),
         };
         if let Some(stuck) = self.supervisor.lane(lane).stuck {
@@ -165,8 +167,12 @@ impl Probes {
             log::info!("lane {} is back after {silent} s in {}", lane.name(), stuck.source);
         }
         // An empty answer proves little: a lane that has just been born gives one before it comes to where it hung.
-        let proof = !matches!(frame, Frame::Detail(details) if details.is_empty());
-        self.supervisor.delivered(lane, proof, now);
+        let empty = match frame {
+            Frame::Detail(details) => details.is_empty(),
+            Frame::Evidence(_) => true,
+            _ => false,
+        };
+        self.supervisor.delivered(lane, !empty, now);
         let Some(ledger) = self.ledgers.get_mut(lane.index()) else { return };
         if pass {
             ledger.passes = ledger.passes.saturating_add(1);

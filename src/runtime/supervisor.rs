@@ -12,7 +12,7 @@ use crate::sample::Lane;
 /// First back-off of a lane that was stuck; each further one is twice as long, up to the configured limit.
 const BACKOFF_FIRST: Duration = Duration::from_secs(1);
 /// Most threads a lane is told to leave alone.
-const AVOID_MAX: usize = 64;
+pub const AVOID_MAX: usize = 64;
 
 /// A lane that does not come back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +95,7 @@ impl Supervisor {
     /// Health of a lane.
     pub fn lane(&self, lane: Lane) -> &LaneHealth {
         let [tasks, detail, cgroups, throttle, kthreads, devices] = &self.lanes;
+        let [tasks, detail, cgroups, throttle, kthreads, evidence] = &self.lanes;
         match lane {
             Lane::Tasks => tasks,
             Lane::Detail => detail,
@@ -102,11 +103,13 @@ impl Supervisor {
             Lane::Throttle => throttle,
             Lane::Kthreads => kthreads,
             Lane::Devices => devices,
+            Lane::Evidence => evidence,
         }
     }
 
     fn lane_mut(&mut self, lane: Lane) -> &mut LaneHealth {
         let [tasks, detail, cgroups, throttle, kthreads, devices] = &mut self.lanes;
+        let [tasks, detail, cgroups, throttle, kthreads, evidence] = &mut self.lanes;
         match lane {
             Lane::Tasks => tasks,
             Lane::Detail => detail,
@@ -114,6 +117,7 @@ impl Supervisor {
             Lane::Throttle => throttle,
             Lane::Kthreads => kthreads,
             Lane::Devices => devices,
+            Lane::Evidence => evidence,
         }
     }
 

@@ -21,8 +21,9 @@ use crate::sample::{Frame, Lane};
 /// Most bytes of one frame. The default of 16 384 rows takes about 1 MiB; the most rows that can be configured, with
 /// the longest names and numbers, fit as well.
 pub const FRAME_MAX: usize = 16 * 1024 * 1024;
-/// Most bytes of an order or a report.
-const MESSAGE_MAX: usize = 1024;
+/// Most bytes of an order or a report. The plan of a probe is the largest: every lane with all the threads that it may
+/// be told to leave alone.
+const MESSAGE_MAX: usize = 4096;
 
 /// Front to warden.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,7 +51,7 @@ pub struct LanePlan {
     pub lane: Lane,
     /// It does nothing before this moment (back-off).
     pub not_before: Mono,
-    /// Threads whose guarded files it leaves alone, because it hung there; only the detail lane does so.
+    /// Threads whose guarded files it leaves alone, because it hung there; the detail and evidence lanes do so.
     pub avoid: Vec<u32>,
 }
 
@@ -276,6 +277,21 @@ mod tests {
         assert!(matches!(receive::<Report>(right.as_fd()), Err(WireError::NotNow)));
         drop(left);
         assert!(matches!(receive::<Report>(right.as_fd()), Err(WireError::Closed)));
+    }
+
+    #[test]
+    fn the_largest_plan_fits() {
+        let (left, right) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+        let most = crate::runtime::supervisor::AVOID_MAX;
+        let plan = Lane::ALL.map(|lane| LanePlan {
+            lane,
+            not_before: Mono::from_nanos(u64::MAX),
+            avoid: vec![u32::MAX; most],
+        });
+        let order = Order::Spawn { slot: 8, plan: plan.to_vec() };
+        send(left.as_fd(), &order, None).unwrap();
+        assert_eq!(receive::<Order>(right.as_fd()).unwrap().0, order);
     }
 
     #[test]

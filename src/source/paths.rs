@@ -106,6 +106,7 @@ const ALL: &str = "3.10 to 6.18, live";
 
 /// The table. The first rows are those of `Place::row`, in its order; a test holds the two together.
 pub const ROWS: [Row; 43] = [
+pub const ROWS: [Row; 41] = [
     row("/proc/loadavg", Class::Safe, Reader::Front, "loadavg_proc_show: per-CPU sums, no lock", ALL),
     row(
         "/proc",
@@ -241,6 +242,14 @@ pub const ROWS: [Row; 43] = [
         "3.x, 6.x, 6.1 live",
     ),
     row(
+        "/proc/[PID/task/]TID/stack",
+        Class::Guarded,
+        Reader::Probe,
+        "proc_pid_stack, lock_trace: cred_guard_mutex before 5.10, exec_update_lock since, killable; read once in a \
+         long wait, by a lane of its own",
+        ALL,
+    ),
+    row(
         "--config.file",
         Class::Guarded,
         Reader::Command,
@@ -275,11 +284,7 @@ pub const ROWS: [Row; 43] = [
         "3.10 to 6.18, live",
     ),
     never("/proc/PID/io", "do_io_accounting: exec_update_lock, all threads", "3.10 to 6.18, live"),
-    never(
-        "/proc/PID/{stack,syscall}",
-        "lock_trace: cred_guard_mutex or exec_update_lock",
-        "3.10 to 6.18, live",
-    ),
+    never("/proc/PID/syscall", "lock_trace: cred_guard_mutex or exec_update_lock", "3.10 to 6.18, live"),
     never("/proc/PID/cgroup (another process)", "proc_cgroup_show: cgroup_mutex up to 6.6", "3.10 to 6.18"),
     never("/proc/PID/comm (kworkers)", "proc_task_name: wq_pool_attach_mutex", "4.18 to 6.18"),
     never(

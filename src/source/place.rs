@@ -18,6 +18,8 @@ pub enum ThreadFile {
     Wchan,
     /// Start time, flags, user and system time.
     Stat,
+    /// The kernel functions in which the thread sleeps.
+    Stack,
 }
 
 impl ThreadFile {
@@ -28,6 +30,7 @@ impl ThreadFile {
             Self::Sched => "sched",
             Self::Wchan => "wchan",
             Self::Stat => "stat",
+            Self::Stack => "stack",
         }
     }
 }
@@ -136,6 +139,7 @@ impl Place<'_> {
                 ThreadFile::Sched => 5,
                 ThreadFile::Wchan => 6,
                 ThreadFile::Stat => 7,
+                ThreadFile::Stack => 17,
             },
             Self::OwnCgroup => 8,
             Self::Cgroup { file, .. } => match file {
@@ -291,6 +295,7 @@ mod tests {
             Place::DiskStats,
             Place::Disks,
             Place::DmSuspended { number: 3 },
+            thread(ThreadFile::Stack),
         ]
     }
 

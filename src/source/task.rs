@@ -126,6 +126,22 @@ pub fn wchan(text: &[u8]) -> Option<&str> {
     (named && !symbol.is_empty() && symbol != "0").then_some(symbol)
 }
 
+/// The functions in `/proc/TID/stack` (proc_pid_stack, fs/proc/base.c), the innermost first: `[<0>] name+offset/size`
+/// a line; in old kernels with an address in place of the `0`, and a line of all ones at the end. `None` unless every
+/// line is of that form.
+pub fn stack(text: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut frames = Vec::new();
+    for line in text.strip_suffix(b"\n").unwrap_or(text).split(|byte| *byte == b'\n') {
+        let rest = line.strip_prefix(b"[<")?;
+        let close = rest.iter().position(|byte| *byte == b'>')?;
+        let frame = rest.get(close..)?.strip_prefix(b">] ").filter(|frame| !frame.is_empty())?;
+        if frame != b"0xffffffffffffffff" {
+            frames.push(frame);
+        }
+    }
+    Some(frames)
+}
+
 /// Runnable threads now, from `/proc/loadavg` (loadavg_proc_show, fs/proc/loadavg.c): the number before the slash in
 /// the fourth field. Includes the reader.
 pub fn loadavg_running(text: &[u8]) -> Option<u64> {
@@ -234,6 +250,21 @@ mod tests {
     }
 
     #[test]
+    fn a_stack_is_functions_with_their_offsets() {
+        let now = b"[<0>] __mutex_lock.constprop.0+0x5/0x9\n[<0>] nbd_queue_rq+0x1/0x2 [nbd]\n";
+        assert_eq!(
+            stack(now).unwrap(),
+            [&b"__mutex_lock.constprop.0+0x5/0x9"[..], b"nbd_queue_rq+0x1/0x2 [nbd]"]
+        );
+        let old =
+            b"[<ffffffff810b4b26>] worker_thread+0x126/0x3c0\n[<ffffffffffffffff>] 0xffffffffffffffff\n";
+        assert_eq!(stack(old).unwrap(), [b"worker_thread+0x126/0x3c0"]);
+        for bad in [&b""[..], b"\n", b"[<0>] \n", b"[<0>]x\n", b"[<0", b"running\n", b"[<0>] a\n\n"] {
+            assert_eq!(stack(bad), None, "{:?}", String::from_utf8_lossy(bad));
+        }
+    }
+
+    #[test]
     fn loadavg_gives_the_runnable_count() {
         assert_eq!(loadavg_running(b"0.08 0.03 0.01 2/77 1982\n"), Some(2));
         assert_eq!(loadavg_running(b"0.08 0.03 0.01 277 1982\n"), None);
@@ -245,6 +276,7 @@ mod tests {
             let _ = (schedstat(&text), status(&text), parent(&text), sched_prio(&text));
             let _ = (sched_comm(&text), wchan(&text), loadavg_running(&text));
             let _ = (sched_voluntary(&text), stat_name(&text));
+            let _ = (sched_comm(&text), wchan(&text), loadavg_running(&text), stack(&text));
         }
 
         #[test]

@@ -3,6 +3,7 @@
 
 pub mod disks;
 pub mod findings;
+pub mod evidence;
 pub mod histogram;
 pub mod kind;
 pub mod kthreads;
@@ -18,6 +19,7 @@ use crate::base::clock::Mono;
 use crate::base::units::State;
 use crate::sample::{Frame, Missed, OwnGroup, Row, Sweep};
 use disks::Devices;
+use evidence::Evidence;
 use histogram::Histogram;
 use kind::Kind;
 use kthreads::Kthreads;
@@ -56,6 +58,8 @@ pub struct Tracks {
     pub kthreads: Kthreads,
     /// Block devices.
     pub disks: Devices,
+    /// Kernel stacks of blocked waits; a stack itself is with its wait.
+    pub evidence: Evidence,
 }
 
 /// The counts of the newest walk.
@@ -92,6 +96,7 @@ impl Tracks {
             quotas: Quotas::default(),
             kthreads: Kthreads::default(),
             disks: Devices::default(),
+            evidence: Evidence::default(),
         }
     }
 
@@ -120,6 +125,8 @@ impl Tracks {
             }
             Frame::Kthreads(samples) => self.kthreads.observe(&samples),
             Frame::Disks(disks) => self.disks.observe(disks),
+            Frame::Stack(stack) => self.evidence.stack(stack, &mut self.blocked),
+            Frame::Evidence(skipped) => self.evidence.skipped.add(&skipped),
             Frame::Failed { .. } => {}
         }
     }

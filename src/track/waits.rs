@@ -7,6 +7,8 @@ use std::time::Duration;
 use crate::base::clock::Mono;
 use crate::base::units::{Pid, State, Tid};
 use crate::sample::runnable::Member;
+use crate::sample::evidence::Stack;
+use crate::sample::runnable::Members;
 use crate::sample::{Detail, Hint, Look, Mark, Row, Sweep};
 use crate::track::kind::Kind;
 
@@ -184,6 +186,7 @@ impl Waits {
         {
             // The same id, the same numbers, another birth: somebody else, met for the first time.
             wait.since = wait.since.max(wait.last);
+            wait.stack.clear();
         }
         wait.start_ticks = detail.start_ticks.or(wait.start_ticks);
         wait.letter = detail.state.or(wait.letter);
@@ -192,6 +195,12 @@ impl Waits {
             wait.wchan.clone_from(&detail.wchan);
             wait.judge();
         }
+    }
+
+    /// Takes the kernel stack of a wait, if it still is that wait. Returns whether it is.
+    pub fn stack(&mut self, stack: Stack) -> bool {
+        let wait = self.open.get_mut(&stack.tid).filter(|wait| wait.mark == stack.mark);
+        wait.map(|wait| wait.stack = stack.frames).is_some()
     }
 
     /// One row: continues, begins or ends a wait. Returns the one that ended.

@@ -275,6 +275,7 @@ pub fn nothing_but_the_table(time: Duration) {
     command.args(["--config.file", &config, "--path.cgroupfs", &cgroupfs]);
     command.args(["--self.cgroup", &format!("{cgroupfs}/service.slice")]);
     command.args(["--tasks.interval", "1s", "--tasks.cpu-budget", "0.3", "--blocked.threshold", "1s"]);
+    command.args(["--evidence.after", "1s"]);
     let exporter = Exporter::start_command(command);
     let front = process::children(exporter.pid())[0];
     let begun = Instant::now();
@@ -294,6 +295,8 @@ pub fn nothing_but_the_table(time: Duration) {
         let page = exporter.scrape();
         let watched = tasks(&page, "by_comm") >= 2.0 && tasks(&page, "by_group") >= 1.0;
         watched && process::threads(second).len() == 7 && walks(&page) >= walked + 2.0
+        let evidence = page.expect("stall_evidence_stacks_total", &[]) >= 1.0;
+        watched && evidence && process::threads(second).len() == 7 && walks(&page) >= walked + 2.0
     });
     thread::sleep(time.saturating_sub(begun.elapsed()));
     assert_eq!(exporter.scrape().expect("stall_exporter_quota_cores", &[]), 0.5, "our own quota is watched");
@@ -331,6 +334,7 @@ fn what_was_meant_to_happen_happened(rules: &Rules, trace: &Trace, stuck: Pid) {
         "/proc/[PID/task/]TID/sched",
         "/proc/[PID/task/]TID/wchan",
         "/proc/PID/task/TID/stat",
+        "/proc/[PID/task/]TID/stack",
         "CGROUP/cgroup.procs",
         "CGROUP/cpu.max",
         "CGROUP/cpu.stat",
@@ -353,6 +357,7 @@ fn what_was_meant_to_happen_happened(rules: &Rules, trace: &Trace, stuck: Pid) {
         let mut names = trace.names(probe);
         names.sort_unstable();
         assert_eq!(names, ["cgroups", "detail", "devices", "kthreads", "stall-probe", "tasks", "throttle"]);
+        assert_eq!(names, ["cgroups", "detail", "evidence", "kthreads", "stall-probe", "tasks", "throttle"]);
     }
     let front = trace.processes(Role::Front)[0];
     assert_eq!(trace.names(front), ["log", "http"]);
@@ -379,6 +384,7 @@ const GOOD: &str = r#"10 execve("./stall_exporter", ["./stall_exporter"], 0x7ff 
 11 <... clone resumed>) = 12
 12 clone3({flags=CLONE_VM|CLONE_THREAD, exit_signal=0} => {parent_tid=[13]}, 88) = 13
 13 openat(3</proc>, ".", O_RDONLY|O_CLOEXEC|O_DIRECTORY) = 6</proc>
+13 openat(3</proc>, "1/stack", O_RDONLY|O_CLOEXEC) = 7</proc/1/stack>
 13 newfstatat(3</proc>, "1/task", {st_mode=S_IFDIR|0555, st_size=0, ...}, 0) = 0
 13 openat(3</proc>, "1/task/59/schedstat", O_RDONLY|O_CLOEXEC <unfinished ...>
 12 openat(4</cg>, "a.slice/cpu.max", O_RDONLY|O_CLOEXEC) = -1 ENOENT (No such file or directory)
@@ -414,8 +420,7 @@ fn the_judge_refuses_every_kind_of_trespass() {
         "self/maps",
         "7/smaps_rollup",
         "7/io",
-        "7/task/8/stack",
-        "7/syscall",
+        "7/task/8/syscall",
         "7/cgroup",
         "7/comm",
         "7/stat",
@@ -436,6 +441,8 @@ fn the_judge_refuses_every_kind_of_trespass() {
     }
     for (tid, path) in [
         (10, "1/schedstat"),
+        (10, "7/stack"),
+        (11, "7/stack"),
         (10, "."),
         (10, "/etc/hosts"),
         (10, "/c.toml"),

@@ -298,5 +298,5 @@ fn stopped_at_birth() {
             && probes.len() == 1
     });
     assert_eq!(scene.exporter.scrape().expect("stall_probe_lost_total", &[]), 1.0, "the killed one alone");
-    println!("observed: stopped when it had {threads} of 6 threads");
+    println!("observed: stopped when it had {threads} of 7 threads");
 }

@@ -17,6 +17,7 @@
 mod support;
 
 mod disk;
+mod evidence;
 mod hang;
 mod harness;
 mod kthread;
@@ -31,6 +32,7 @@ fn main() -> std::process::ExitCode {
     harness::run(&[
         waits::CASES,
         hang::CASES,
+        evidence::CASES,
         processes::CASES,
         modes::CASES,
         scale::CASES,

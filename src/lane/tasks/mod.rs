@@ -22,6 +22,7 @@ use crate::base::units::Tid;
 use crate::config;
 use crate::lane::budget::Budget;
 use crate::lane::handover::{Handover, Wanted, Why};
+use crate::lane::handover::{Handover, Wanted, Worth};
 use crate::lane::{Tools, Work};
 use crate::sample::{Frame, Lane, Row};
 use crate::source::place::{Place, ThreadFile};
@@ -132,6 +133,7 @@ impl TasksLane {
         let mut changed = false;
         for row in rows.iter().filter(|row| row.blocked()) {
             let wanted = Wanted { pid: row.pid, tid: row.tid, mark: row.mark, why: Why::Blocked };
+            let wanted = Wanted { pid: row.pid, tid: row.tid, mark: row.mark, worth: Worth::of(row) };
             changed |= self.wanted.insert(row.tid, wanted) != Some(wanted);
         }
         if changed {

@@ -23,6 +23,7 @@ def expect(seen):
     seen.reaches('stall_blocked_tasks{wchan="cgroup_kn_lock_live"}', 1, held)
     seen.reaches('stall_blocked_tasks{wchan="filename_create"}', 1, held)
     seen.reaches("stall_uninterruptible_tasks", 2, held)
+    seen.reaches("stall_evidence_stacks_total", 2, held)
     # The lane of the control groups may hang: that is what it is apart for, and it says so.
     seen.never_more('stall_probe_stuck_seconds{lane="(tasks|detail)",.*}', 0, held)
     seen.peer("node_exporter", held)
