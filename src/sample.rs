@@ -1,8 +1,8 @@
 //! What a lane saw, as plain data: the frames that travel from a probe to front. Facts only; every judgement is made
 //! by the trackers that receive them, so nothing is lost when a probe is replaced.
 
-mod host;
 pub mod evidence;
+mod host;
 pub mod runnable;
 
 use serde::{Deserialize, Serialize};
@@ -10,11 +10,10 @@ use serde::{Deserialize, Serialize};
 use crate::base::clock::Mono;
 use crate::base::kthread::Kthread;
 use crate::base::units::{Pid, State, Tid};
+use evidence::{Skipped, Stack};
 use runnable::{Busy, Member};
 
 pub use host::{DiskRow, Disks};
-use evidence::{Skipped, Stack};
-use runnable::{Busy, Members};
 
 /// A lane's name: an index into the table of lanes, small and stable, because it also addresses shared memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -37,9 +36,15 @@ pub enum Lane {
 
 impl Lane {
     /// All lanes, in the order of their shared-memory cells.
-    pub const ALL: [Self; 6] =
-        [Self::Tasks, Self::Detail, Self::Cgroups, Self::Throttle, Self::Kthreads, Self::Devices];
-        [Self::Tasks, Self::Detail, Self::Cgroups, Self::Throttle, Self::Kthreads, Self::Evidence];
+    pub const ALL: [Self; 7] = [
+        Self::Tasks,
+        Self::Detail,
+        Self::Cgroups,
+        Self::Throttle,
+        Self::Kthreads,
+        Self::Devices,
+        Self::Evidence,
+    ];
 
     /// The label value.
     pub const fn name(self) -> &'static str {

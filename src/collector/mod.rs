@@ -3,8 +3,8 @@
 
 pub mod blocked;
 pub mod disk;
-pub mod kernel_spin;
 pub mod evidence;
+pub mod kernel_spin;
 pub mod kthread;
 pub mod load;
 pub mod own;
@@ -66,8 +66,7 @@ pub struct Slice {
 }
 
 /// All slices, in page order.
-pub static ALL: [&Slice; 11] = [
-pub static ALL: [&Slice; 8] = [
+pub static ALL: [&Slice; 12] = [
     &blocked::SLICE,
     &load::SLICE,
     &starved::SLICE,

@@ -234,6 +234,8 @@ pub struct Throttle {
 pub struct Disk {
     /// Most block devices that are watched. Default 512.
     pub devices_max: usize,
+}
+
 /// Limits of the evidence lane.
 #[derive(Debug, Clone)]
 pub struct Evidence {

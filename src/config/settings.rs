@@ -191,6 +191,7 @@ pub const SETTINGS: &[Setting] = &[
     }),
     row("disk.devices-max", "Block devices that are watched", |c| {
         Slot::Count(&mut c.disk.devices_max, DEVICES)
+    }),
     row("evidence.after", "A wait that has lasted this long is worth its kernel stack", |c| {
         Slot::Time(&mut c.evidence.after, THRESHOLD)
     }),

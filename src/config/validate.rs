@@ -289,11 +289,6 @@ mod tests {
                 "c.toml:2:10: log.format: a value of type boolean is not a log format; give logfmt or json",
             ),
             ("[collector]\nlaod = false", &unknown),
-            (
-                "[collector]\nlaod = false",
-                "c.toml:2:1: \"laod\" is not a known collector; known are blocked, load, throttle, softirq, kthread, \
-                 service, evidence",
-            ),
             ("[collector]\nload = 0", "c.toml:2:8: collector.load: 0 is not a switch; give true or false"),
         ] {
             assert_eq!(faults(text, &Flags::default()), [line], "{text}");

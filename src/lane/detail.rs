@@ -80,8 +80,7 @@ impl DetailLane {
     }
 
     fn wait(&mut self, wish: &Wanted, marks: Marks, reader: &mut Reader<'_>, now: Mono) -> Option<Detail> {
-        let Wanted { pid, tid, mark, why } = *wish;
-        let Wanted { pid, tid, mark, .. } = *wish;
+        let Wanted { pid, tid, mark, why, .. } = *wish;
         let place = |file| Place::Thread { pid, tid, file };
         let wchan = reader
             .read(&place(ThreadFile::Wchan))

@@ -32,8 +32,7 @@ const STACK: usize = 256 * 1024;
 /// A lane that panicked tries again after this.
 const AFTER_PANIC: Duration = Duration::from_secs(5);
 /// Shares of the CPU budget.
-const TASKS_SHARE: f64 = 0.55;
-const TASKS_SHARE: f64 = 0.58;
+const TASKS_SHARE: f64 = 0.53;
 const DETAIL_SHARE: f64 = 0.1;
 const THROTTLE_SHARE: f64 = 0.1;
 const DEVICES_SHARE: f64 = 0.05;

@@ -94,8 +94,7 @@ impl Supervisor {
 
     /// Health of a lane.
     pub fn lane(&self, lane: Lane) -> &LaneHealth {
-        let [tasks, detail, cgroups, throttle, kthreads, devices] = &self.lanes;
-        let [tasks, detail, cgroups, throttle, kthreads, evidence] = &self.lanes;
+        let [tasks, detail, cgroups, throttle, kthreads, devices, evidence] = &self.lanes;
         match lane {
             Lane::Tasks => tasks,
             Lane::Detail => detail,
@@ -108,8 +107,7 @@ impl Supervisor {
     }
 
     fn lane_mut(&mut self, lane: Lane) -> &mut LaneHealth {
-        let [tasks, detail, cgroups, throttle, kthreads, devices] = &mut self.lanes;
-        let [tasks, detail, cgroups, throttle, kthreads, evidence] = &mut self.lanes;
+        let [tasks, detail, cgroups, throttle, kthreads, devices, evidence] = &mut self.lanes;
         match lane {
             Lane::Tasks => tasks,
             Lane::Detail => detail,

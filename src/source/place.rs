@@ -139,7 +139,7 @@ impl Place<'_> {
                 ThreadFile::Sched => 5,
                 ThreadFile::Wchan => 6,
                 ThreadFile::Stat => 7,
-                ThreadFile::Stack => 17,
+                ThreadFile::Stack => 20,
             },
             Self::OwnCgroup => 8,
             Self::Cgroup { file, .. } => match file {

@@ -2,8 +2,8 @@
 //! touched here, so the same recorded samples give the same output.
 
 pub mod disks;
-pub mod findings;
 pub mod evidence;
+pub mod findings;
 pub mod histogram;
 pub mod kind;
 pub mod kthreads;

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use crate::base::clock::Mono;
 use crate::base::units::{Pid, State, Tid};
-use crate::sample::runnable::Member;
 use crate::sample::evidence::Stack;
-use crate::sample::runnable::Members;
+use crate::sample::runnable::Member;
 use crate::sample::{Detail, Hint, Look, Mark, Row, Sweep};
 use crate::track::kind::Kind;
 

@@ -6,7 +6,7 @@ use std::fs;
 
 use super::*;
 use crate::config::Roots;
-use crate::lane::handover::Worth;
+use crate::lane::handover::{Why, Worth};
 use crate::sample::Mark;
 use crate::source::paths::RowId;
 use crate::source::{Host, Stamp};
@@ -14,7 +14,7 @@ use crate::source::{Host, Stamp};
 const MARK: Mark = Mark { slices: 3, run_ns: 7 };
 
 fn wish(tid: Tid) -> Wanted {
-    Wanted { pid: tid, tid, mark: MARK, worth: Worth::Plain }
+    Wanted { pid: tid, tid, mark: MARK, why: Why::Blocked, worth: Worth::Plain }
 }
 
 fn at(seconds: u64) -> Mono {

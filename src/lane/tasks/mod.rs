@@ -21,8 +21,7 @@ use crate::base::ids::ByTid;
 use crate::base::units::Tid;
 use crate::config;
 use crate::lane::budget::Budget;
-use crate::lane::handover::{Handover, Wanted, Why};
-use crate::lane::handover::{Handover, Wanted, Worth};
+use crate::lane::handover::{Handover, Wanted, Why, Worth};
 use crate::lane::{Tools, Work};
 use crate::sample::{Frame, Lane, Row};
 use crate::source::place::{Place, ThreadFile};
@@ -132,8 +131,8 @@ impl TasksLane {
     fn want(&mut self, rows: &[Row]) {
         let mut changed = false;
         for row in rows.iter().filter(|row| row.blocked()) {
-            let wanted = Wanted { pid: row.pid, tid: row.tid, mark: row.mark, why: Why::Blocked };
-            let wanted = Wanted { pid: row.pid, tid: row.tid, mark: row.mark, worth: Worth::of(row) };
+            let (why, worth) = (Why::Blocked, Worth::of(row));
+            let wanted = Wanted { pid: row.pid, tid: row.tid, mark: row.mark, why, worth };
             changed |= self.wanted.insert(row.tid, wanted) != Some(wanted);
         }
         if changed {

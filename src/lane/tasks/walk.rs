@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use crate::base::clock::{self, Mono};
 use crate::base::units::{Pid, State, Tid};
 use crate::lane::Tools;
-use crate::lane::handover::{Wanted, Why};
+use crate::lane::handover::{Wanted, Why, Worth};
 use crate::lane::tasks::inspect::{Files, Inspector, Outcome, Seen, Thread};
 use crate::lane::tasks::marks::Marks;
 use crate::lane::tasks::{STRIDE, TasksLane};
@@ -241,7 +241,7 @@ impl TasksLane {
                 tid if busy.contains(&tid) => Why::Busy,
                 _ => return None,
             };
-            Some(Wanted { pid: row.pid, tid: row.tid, mark: row.mark, why })
+            Some(Wanted { pid: row.pid, tid: row.tid, mark: row.mark, why, worth: Worth::Nothing })
         });
         self.runnable = wanted.take(RUNNABLE_MAX).collect();
     }
