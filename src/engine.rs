@@ -18,9 +18,8 @@ use crate::runtime::probes::{Probes, WardenGone};
 use crate::sample::Frame;
 use crate::snapshot::Snapshot;
 use crate::source::error::SourceError;
-use crate::source::paths::RowId;
 use crate::source::place::Place;
-use crate::source::{Host, Kept, Reader, Stamp, kernel, task};
+use crate::source::{Host, Kept, NoStamp, Reader, kernel, task};
 use crate::track::Tracks;
 
 /// A tick at least this often. The load averages change every five seconds; one reading a second misses none.
@@ -42,13 +41,6 @@ pub enum End {
     WardenGone,
     /// Nothing to wait on any more: poll failed.
     PollFailed,
-}
-
-/// Front's reads need no stamp: SAFE rows do not hang, and nobody could be replaced if they did.
-struct NoStamp;
-
-impl Stamp for NoStamp {
-    fn enter(&self, _row: RowId, _subject: u32) {}
 }
 
 /// What front reads itself: SAFE places, on kept descriptors.

@@ -7,15 +7,8 @@ use crate::config::Config;
 use crate::lane::tasks::marks::Marks;
 use crate::source::error::SourceError;
 use crate::source::kernel::Version;
-use crate::source::paths::RowId;
 use crate::source::place::{Place, ThreadFile};
-use crate::source::{Host, Reader, Stamp, task};
-
-struct NoStamp;
-
-impl Stamp for NoStamp {
-    fn enter(&self, _row: RowId, _subject: u32) {}
-}
+use crate::source::{Host, NoStamp, Reader, task};
 
 /// The report, and whether everything the exporter needs is there.
 #[derive(Debug)]
