@@ -26,7 +26,10 @@ pub const ROOMS: &[(&str, &[&str])] = &[
             "health",
         ],
     ),
-    ("cli", &["config", "app", "base", "exposition", "http", "source", "collector", "lane"]),
+    (
+        "cli",
+        &["config", "app", "base", "exposition", "http", "source", "collector", "lane", "runtime::sandbox"],
+    ),
     ("config", &["base"]),
     // The ground floor: plain data and pure machines.
     ("base", &[]),
@@ -50,14 +53,16 @@ pub const OWNERS: &[(&str, &[&str])] = &[
     ("env_logger", &["runtime/logging.rs"]),
     ("flate2", &["http"]),
     ("httparse", &["http"]),
-    // config: the flag of an open that does not wait.
-    ("libc", &["runtime/process.rs", "config"]),
+    ("landlock", &["runtime/sandbox"]),
+    // config: the flag of an open that does not wait; sandbox: the numbers of calls.
+    ("libc", &["runtime/process.rs", "runtime/sandbox", "config"]),
     ("log", &["*", "!track", "!base", "!sample"]),
     ("postcard", &["runtime"]),
     ("procfs", &["source"]),
     ("prometheus", &["http", "exposition"]),
     ("regex_automata", &["config", "lane"]),
     ("rustix", &["base/clock.rs", "source", "runtime", "http", "config", "app.rs", "engine.rs", "cli"]),
+    ("seccompiler", &["runtime/sandbox"]),
     ("serde", &["config", "base", "sample", "runtime"]),
     ("signal_hook", &["runtime", "app.rs"]),
     ("tiny_http", &["http"]),
