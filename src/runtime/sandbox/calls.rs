@@ -45,7 +45,7 @@ const LEVEL_IP: u64 = libc::IPPROTO_IP as u64;
 const LEVEL_IPV6: u64 = libc::IPPROTO_IPV6 as u64;
 const THREAD: u64 = libc::CLONE_THREAD as u64;
 
-/// By `when`: any family but three, and raw and packet sockets of these.
+/// Any family but three, and raw and packet sockets of these.
 const ODD_SOCKET: &[&[Condition]] = &[
     &[(0, Ne, UNIX), (0, Ne, INET), (0, Ne, INET6)],
     &[(1, MaskedEq(TYPE), RAW)],
@@ -57,43 +57,22 @@ const NO_THREAD: &[&[Condition]] = &[&[(0, MaskedEq(THREAD), 0)]];
 /// Refused in every process.
 pub const CALLS: &[Call] = &[
     // The network's own lock, rtnl_mutex.
-    if_any(
-        "socket",
-        libc::SYS_socket,
-        ODD_SOCKET,
-        "netlink waits for rtnl_mutex; packet and raw sockets listen in",
-    ),
-    if_any("setsockopt", libc::SYS_setsockopt, IP_LEVEL, "joining a multicast group waits for rtnl_mutex"),
-    if_any("getsockopt", libc::SYS_getsockopt, IP_LEVEL, "listing a multicast filter waits for rtnl_mutex"),
-    never(
-        "ioctl",
-        libc::SYS_ioctl,
-        "those of interfaces wait for rtnl_mutex; this program makes none at all",
-    ),
+    if_any("socket", libc::SYS_socket, ODD_SOCKET, "netlink waits for rtnl_mutex; the others listen in"),
+    if_any("setsockopt", libc::SYS_setsockopt, IP_LEVEL, "joining a group may wait for rtnl_mutex"),
+    if_any("getsockopt", libc::SYS_getsockopt, IP_LEVEL, "its source lists may wait for rtnl_mutex"),
+    never("ioctl", libc::SYS_ioctl, "an interface's waits for rtnl_mutex; we make none"),
     // Locks of other processes: exec_update_lock, mmap_lock.
     never("ptrace", libc::SYS_ptrace, "stops other processes"),
     never("process_vm_readv", libc::SYS_process_vm_readv, "waits for another process's mmap_lock"),
-    never(
-        "process_vm_writev",
-        libc::SYS_process_vm_writev,
-        "waits for another process's mmap_lock, and writes there",
-    ),
+    never("process_vm_writev", libc::SYS_process_vm_writev, "waits for another process's mmap_lock"),
     never("process_madvise", libc::SYS_process_madvise, "waits for another process's mmap_lock"),
     never("process_mrelease", libc::SYS_process_mrelease, "takes the memory of another process apart"),
     never("move_pages", libc::SYS_move_pages, "waits for another process's mmap_lock"),
     never("migrate_pages", libc::SYS_migrate_pages, "waits for another process's mmap_lock"),
     never("kcmp", libc::SYS_kcmp, "waits for the exec_update_lock of two processes"),
-    never(
-        "pidfd_getfd",
-        libc::SYS_pidfd_getfd,
-        "waits for another process's exec_update_lock, takes its files",
-    ),
-    never("get_robust_list", libc::SYS_get_robust_list, "waits for another process's exec_update_lock"),
-    never(
-        "perf_event_open",
-        libc::SYS_perf_event_open,
-        "waits for exec_update_lock and for CPUs coming and going",
-    ),
+    never("pidfd_getfd", libc::SYS_pidfd_getfd, "waits for another process's exec_update_lock"),
+    never("get_robust_list", libc::SYS_get_robust_list, "looks into another process; nothing here needs it"),
+    never("perf_event_open", libc::SYS_perf_event_open, "waits for another process's exec_update_lock"),
     never("userfaultfd", libc::SYS_userfaultfd, "whoever faults waits for us, with the locks it holds"),
     // The kernel itself.
     never("init_module", libc::SYS_init_module, "changes the kernel"),
@@ -117,16 +96,12 @@ pub const CALLS: &[Call] = &[
     never("fsmount", libc::SYS_fsmount, "makes a mount"),
     never("fspick", libc::SYS_fspick, "changes a mount"),
     never("mount_setattr", libc::SYS_mount_setattr, "changes mounts"),
-    never(
-        "open_by_handle_at",
-        libc::SYS_open_by_handle_at,
-        "opens a file without a path, past Landlock's tree",
-    ),
+    never("open_by_handle_at", libc::SYS_open_by_handle_at, "opens a file without a path"),
     // Namespaces and keys.
     never("setns", libc::SYS_setns, "enters another namespace"),
-    never("unshare", libc::SYS_unshare, "makes namespaces; of a network it waits for pernet_ops_rwsem"),
+    never("unshare", libc::SYS_unshare, "makes namespaces, the network's under pernet_ops_rwsem"),
     never("add_key", libc::SYS_add_key, "nothing here has keys"),
-    never("request_key", libc::SYS_request_key, "has the kernel start a program, and waits for it"),
+    never("request_key", libc::SYS_request_key, "has the kernel start a program, and waits"),
     never("keyctl", libc::SYS_keyctl, "nothing here has keys"),
     // Ways past this table.
     never("io_uring_setup", libc::SYS_io_uring_setup, "its requests do not pass this table"),
