@@ -103,7 +103,8 @@ pub fn landlock(writable: Option<BorrowedFd<'_>>) -> Result<Domain, Missing> {
     let status = Ruleset::default()
         .handle_access(AccessFs::from_all(INTERFACE))
         .and_then(|ruleset| ruleset.handle_access(AccessNet::from_all(INTERFACE)))
-        .and_then(|ruleset| ruleset.scope(Scope::from_all(INTERFACE)))
+        // Not signals: the one by which the warden ends with front counts as sent by front, and would not arrive.
+        .and_then(|ruleset| ruleset.scope(Scope::AbstractUnixSocket))
         .and_then(Ruleset::create)
         .and_then(|ruleset| ruleset.add_rules(rules))
         .and_then(landlock::RulesetCreated::restrict_self);
