@@ -6,8 +6,9 @@ use crate::support::process::Pid;
 
 /// What strace is to show: everything with a path, everything that makes a socket, a process, a name or a wall, and the
 /// ways around them. A `?` lets a name pass that this strace does not know.
-pub const CALLS: &str = "trace=%file,socket,socketpair,connect,ioctl,clone,clone3,fork,vfork,prctl,?open_by_handle_at,\
-                         ?seccomp,?landlock_restrict_self,?io_uring_setup,?ptrace,?process_vm_readv,?pidfd_getfd,?bpf,?perf_event_open";
+pub const CALLS: &str = "trace=%file,socket,socketpair,connect,ioctl,clone,clone3,fork,vfork,prctl,?seccomp,\
+                         ?landlock_restrict_self,?open_by_handle_at,?io_uring_setup,?ptrace,?process_vm_readv,\
+                         ?pidfd_getfd,?bpf,?perf_event_open";
 
 /// One system call.
 #[derive(Debug, Clone)]

@@ -87,7 +87,7 @@ pub struct Domain {
     pub tcp: bool,
 }
 
-/// The newest kernel interface whose every right is refused. What later ones add is to be looked at first: ABI 9 would
+/// The newest kernel interface whose rights are refused. What later ones add is to be looked at first: ABI 9 would
 /// refuse the socket of a service manager.
 const INTERFACE: ABI = ABI::V7;
 
@@ -118,12 +118,10 @@ pub fn landlock(writable: Option<BorrowedFd<'_>>) -> Result<Domain, Missing> {
             _ => missing("this kernel has none (from 5.13)".into()),
         },
         Ok(status) => {
-            let abi = if let LandlockStatus::Available { effective_abi, .. } = status.landlock {
-                effective_abi
-            } else {
-                ABI::V1
+            let LandlockStatus::Available { effective_abi, .. } = status.landlock else {
+                return missing("the kernel took it, but says that it has none".into());
             };
-            Ok(Domain { tcp: abi >= ABI::V4 })
+            Ok(Domain { tcp: effective_abi >= ABI::V4 })
         }
     }
 }
