@@ -22,7 +22,7 @@ use crate::source::error::SourceError;
 use crate::source::kernel::Version;
 use crate::source::paths::RowId;
 use crate::source::place::Place;
-use crate::source::{Host, Kept, Reader, Stamp, kernel, task};
+use crate::source::{Host, Kept, NoStamp, Reader, kernel, task};
 use crate::track::Tracks;
 use crate::track::kind::Kind;
 use crate::track::waits::Wait;
