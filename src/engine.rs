@@ -20,7 +20,6 @@ use crate::snapshot::Snapshot;
 use crate::snapshot::history::History;
 use crate::source::error::SourceError;
 use crate::source::kernel::Version;
-use crate::source::paths::RowId;
 use crate::source::place::Place;
 use crate::source::{Host, Kept, NoStamp, Reader, kernel, task};
 use crate::track::Tracks;
@@ -46,13 +45,6 @@ pub enum End {
     WardenGone,
     /// Nothing to wait on any more: poll failed.
     PollFailed,
-}
-
-/// Front's reads need no stamp: SAFE rows do not hang, and nobody could be replaced if they did.
-struct NoStamp;
-
-impl Stamp for NoStamp {
-    fn enter(&self, _row: RowId, _subject: u32) {}
 }
 
 /// Stacks go to the log as well: the page ends with us, and we with the host.

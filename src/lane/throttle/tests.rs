@@ -371,7 +371,7 @@ fn starved_processes_are_found_in_groups_that_throttle_and_below_them() {
     let members = [("a", "1\n5\n"), ("a/free", "6\n"), ("a/free/own", "8\n"), ("free", "9\n")];
     let (host, mut lane, mut front) = throttled(&tree, &members);
     assert!(front.members.is_empty(), "nobody was asked for");
-    lane.handover.set_starved(vec![5, 6, 7, 8, 9, 5]);
+    lane.handover.set_runnable(vec![5, 6, 7, 8, 9, 5]);
     front.search(&mut lane, &host);
     let group = |name: &str| Some(name.to_owned());
     let expect = [(5, group("/a")), (6, group("/a")), (7, None), (8, group("/a/free/own")), (9, None)];
@@ -387,7 +387,7 @@ fn a_list_that_is_too_long_is_counted_and_says_nothing_of_who_is_not_found() {
     let tree = Tree::hybrid();
     let long = "1234567\n".repeat(10_000);
     let (host, mut lane, mut front) = throttled(&tree, &[("a", "5\n"), ("b", long.as_str())]);
-    lane.handover.set_starved(vec![5, 6]);
+    lane.handover.set_runnable(vec![5, 6]);
     front.search(&mut lane, &host);
     assert_eq!(front.members, BTreeMap::from([(5, Some("/a".to_owned()))]));
     front.search(&mut lane, &host);
