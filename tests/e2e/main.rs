@@ -23,6 +23,7 @@ mod modes;
 mod processes;
 mod scale;
 mod scene;
+mod stalls;
 mod throttle;
 mod waits;
 
@@ -35,5 +36,6 @@ fn main() -> std::process::ExitCode {
         scale::CASES,
         throttle::CASES,
         kthread::CASES,
+        stalls::CASES,
     ])
 }
