@@ -1,7 +1,7 @@
 //! The page of what is stuck, as people see it: its markup, its text, and its look in a real browser.
 //!
-//! How: the reports of `tests/fixtures/stalls`, one for each known incident, are rendered and judged; Chromium lays them
-//! out on a phone and on a desk, in light and dark, and leaves pictures in `target/stalls` to look at.
+//! How: the reports of `tests/fixtures/stalls`, one for each known incident, are rendered and judged; Chromium lays
+//! them out on a phone and on a desk, in light and dark, and leaves pictures in `target/stalls` to look at.
 #![expect(clippy::disallowed_methods, reason = "this test reads the fixtures and runs a browser")]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "what only tests call is a test")]
 

@@ -1,5 +1,5 @@
-//! What is stuck, told to people: `/stalls`, `/stalls.json` and `stall_exporter stalls`, while all is well, while a lane
-//! hangs, and while somebody else answers in the exporter's place.
+//! What is stuck, told to people: `/stalls`, `/stalls.json` and `stall_exporter stalls`, while all is well, while a
+//! lane hangs, and while somebody else answers in the exporter's place.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;

@@ -377,11 +377,14 @@ impl Page {
     }
 
     fn end(&mut self, report: &Report) {
-        self.put(format_args!(
+        self.0.push_str(
             "</main>\n<footer>\n<p>Every duration is a lower bound. In a terminal: <code>stall_exporter stalls</code>; \
-             for programs: <a href=\"/stalls.json\">/stalls.json</a>; all numbers: <a href=\"/metrics\">/metrics</a>.</p>\n\
-             <p><a href=\"/\">stall_exporter</a> {}</p>\n</footer>\n</body>\n</html>\n",
-            Text(&report.version)
+             for programs: <a href=\"/stalls.json\">/stalls.json</a>; all numbers: \
+             <a href=\"/metrics\">/metrics</a>.</p>\n",
+        );
+        let version = Text(&report.version);
+        self.put(format_args!(
+            "<p><a href=\"/\">stall_exporter</a> {version}</p>\n</footer>\n</body>\n</html>\n"
         ));
     }
 }

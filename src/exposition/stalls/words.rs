@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::base::date::Utc;
 use crate::snapshot::stall::{Report, Stall, Suspect, Task};
 
-/// A walk older than this says nothing about now. One comes every `tasks.interval`, 5 s, unless the budget stretches it.
+/// A walk older than this says nothing about now. One comes every `tasks.interval`, 5 s as a rule.
 const WALK_OLD_SECONDS: f64 = 60.0;
 
 /// What the host is in.
