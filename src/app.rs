@@ -10,6 +10,7 @@
 //! hangs for ever can hold the port. Front then opens whatever it will ever need, raises its walls, and only then makes
 //! its threads, which are behind them from their first instruction.
 
+use std::cell::Cell;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -23,11 +24,12 @@ use crate::config::Config;
 use crate::engine::{End, Engine, Front};
 use crate::exposition::process::Process;
 use crate::http::{self, Listeners, OwnMetrics, Site, Stats};
-use crate::runtime::board::Board;
+use crate::runtime::board::{Board, Page};
 use crate::runtime::probes::Probes;
 use crate::runtime::sandbox::{self, Missing};
 use crate::runtime::shared::{Region, Wall};
 use crate::runtime::{logging, probe, process, warden, worker};
+use crate::snapshot::stall::Report;
 use crate::source::Host;
 
 /// Descriptors we ask for: connections, kept files and room to spare.
@@ -88,7 +90,43 @@ pub fn serve(config: Config) -> Result<(), Error> {
 ///
 /// # Errors
 /// What could not be started, that the warden has ended, or that a signal came first.
-pub fn page(config: &Config, wait: Duration, writable: Option<BorrowedFd<'_>>) -> Result<Vec<u8>, Error> {
+pub fn page(config: &Config, wait: Duration, writable: Option<BorrowedFd<'_>>) -> Result<Arc<Page>, Error> {
+    let (end, page) = look(config, wait, writable, &|_, _| true)?;
+    if end == End::Stopped {
+        return Err(Error("stopped by a signal before the page was whole; nothing was written".into()));
+    }
+    finished(end)?;
+    Ok(page)
+}
+
+/// The same, and from then on shows what is stuck every `every`, until `show` says that it is enough or a signal comes.
+///
+/// # Errors
+/// What could not be started, or that the warden has ended.
+pub fn watch(
+    config: &Config,
+    wait: Duration,
+    every: Duration,
+    show: &dyn Fn(&Report) -> bool,
+) -> Result<(), Error> {
+    let due = Cell::new(Mono::default());
+    let then = |page: &Page, now: Mono| {
+        if now < due.get() {
+            return false;
+        }
+        due.set(now.plus(every));
+        show(&page.report)
+    };
+    finished(look(config, wait, None, &then)?.0)
+}
+
+/// Runs the daemon's own path until every lane has delivered, `wait` is over, and `then` says that it is enough.
+fn look(
+    config: &Config,
+    wait: Duration,
+    writable: Option<BorrowedFd<'_>>,
+    then: &dyn Fn(&Page, Mono) -> bool,
+) -> Result<(End, Arc<Page>), Error> {
     let host = open(config)?;
     let parts = Parts::start(config, &host)?;
     let board = Arc::clone(&parts.board);
@@ -98,14 +136,11 @@ pub fn page(config: &Config, wait: Duration, writable: Option<BorrowedFd<'_>>) -
     let began = clock::now();
     let enough = |probes: &Probes, now: Mono| {
         let waited = now.since(began);
-        waited >= wait && (probes.all_delivered() || waited >= wait.saturating_add(LANES_LATE))
+        let delivered = probes.all_delivered() || waited >= wait.saturating_add(LANES_LATE);
+        waited >= wait && delivered && then(&board.newest(), now)
     };
     let end = parts.run(config, &|| 0, &stop, &enough);
-    if end == End::Stopped {
-        return Err(Error("stopped by a signal before the page was whole; nothing was written".into()));
-    }
-    finished(end)?;
-    Ok(board.newest().text.clone())
+    Ok((end, board.newest()))
 }
 
 fn finished(end: End) -> Result<(), Error> {

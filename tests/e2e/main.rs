@@ -25,6 +25,7 @@ mod modes;
 mod processes;
 mod scale;
 mod scene;
+mod stalls;
 mod starved;
 mod throttle;
 mod waits;
@@ -41,5 +42,6 @@ fn main() -> std::process::ExitCode {
         kthread::CASES,
         disk::CASES,
         starved::CASES,
+        stalls::CASES,
     ])
 }

@@ -28,7 +28,18 @@ pub const ROOMS: &[(&str, &[&str])] = &[
     ),
     (
         "cli",
-        &["config", "app", "base", "exposition", "http", "source", "collector", "lane", "runtime::sandbox"],
+        &[
+            "config",
+            "app",
+            "base",
+            "exposition",
+            "http",
+            "source",
+            "collector",
+            "lane",
+            "snapshot",
+            "runtime::sandbox",
+        ],
     ),
     ("config", &["base"]),
     // The ground floor: plain data and pure machines.
@@ -39,7 +50,7 @@ pub const ROOMS: &[(&str, &[&str])] = &[
     // What touches the kernel.
     ("source", &["base", "sample", "config::Roots"]),
     ("lane", &["base", "sample", "source", "config"]),
-    ("runtime", &["base", "sample", "source", "config", "lane", "health"]),
+    ("runtime", &["base", "sample", "source", "config", "lane", "health", "snapshot"]),
     // What becomes of it.
     ("collector", &["base", "sample", "track", "snapshot", "exposition::desc", "config", "health"]),
     ("snapshot", &["base", "exposition::desc", "track"]),
@@ -62,9 +73,9 @@ pub const OWNERS: &[(&str, &[&str])] = &[
     ("prometheus", &["http", "exposition"]),
     ("regex_automata", &["config", "lane"]),
     ("rustix", &["base/clock.rs", "source", "runtime", "http", "config", "app.rs", "engine.rs", "cli"]),
-    ("serde", &["config", "base", "sample", "runtime", "snapshot"]),
     ("seccompiler", &["runtime/sandbox"]),
-    ("serde", &["config", "base", "sample", "runtime"]),
+    ("serde", &["config", "base", "sample", "runtime", "snapshot", "exposition/stalls"]),
+    ("serde_json", &["exposition/stalls"]),
     ("signal_hook", &["runtime", "app.rs"]),
     ("tiny_http", &["http"]),
     ("toml", &["config"]),
