@@ -236,6 +236,7 @@ impl<'a> Engine<'a> {
             ("throttle.walk_max", self.tracks.quotas.missed.over_walk),
             ("kthreads", self.tracks.kthreads.dropped),
             ("disk.devices_max", self.tracks.disks.dropped),
+            ("pressure.groups", self.tracks.pressure.dropped),
             ("series", self.series_dropped),
             ("log.queue", (self.log_dropped)()),
         ];

@@ -9,7 +9,7 @@ use crate::base::clock::Mono;
 use crate::base::kthread::Kthread;
 use crate::base::units::{Pid, State, Tid};
 
-pub use host::{DiskRow, Disks};
+pub use host::{DiskRow, Disks, PressureRow, Pressures};
 
 /// A lane's name: an index into the table of lanes, small and stable, because it also addresses shared memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -26,12 +26,21 @@ pub enum Lane {
     Kthreads,
     /// Block devices.
     Devices,
+    /// Pressure totals.
+    Pressure,
 }
 
 impl Lane {
     /// All lanes, in the order of their shared-memory cells.
-    pub const ALL: [Self; 6] =
-        [Self::Tasks, Self::Detail, Self::Cgroups, Self::Throttle, Self::Kthreads, Self::Devices];
+    pub const ALL: [Self; 7] = [
+        Self::Tasks,
+        Self::Detail,
+        Self::Cgroups,
+        Self::Throttle,
+        Self::Kthreads,
+        Self::Devices,
+        Self::Pressure,
+    ];
 
     /// The label value.
     pub const fn name(self) -> &'static str {
@@ -42,6 +51,7 @@ impl Lane {
             Self::Throttle => "throttle",
             Self::Kthreads => "kthreads",
             Self::Devices => "devices",
+            Self::Pressure => "pressure",
         }
     }
 
@@ -68,6 +78,8 @@ pub enum Frame {
     Kthreads(KthreadSamples),
     /// Block devices.
     Disks(Disks),
+    /// Pressure totals.
+    Pressures(Pressures),
     /// A lane could not do its work; the reason in one line.
     Failed {
         /// Which lane.

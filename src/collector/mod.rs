@@ -6,6 +6,7 @@ pub mod disk;
 pub mod kthread;
 pub mod load;
 pub mod own;
+pub mod pressure;
 pub mod service;
 pub mod softirq;
 pub mod throttle;
@@ -62,13 +63,14 @@ pub struct Slice {
 }
 
 /// All slices, in page order.
-pub static ALL: [&Slice; 8] = [
+pub static ALL: [&Slice; 9] = [
     &blocked::SLICE,
     &load::SLICE,
     &throttle::SLICE,
     &softirq::SLICE,
     &kthread::SLICE,
     &disk::SLICE,
+    &pressure::SLICE,
     &service::SLICE,
     &own::SLICE,
 ];

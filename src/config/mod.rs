@@ -71,6 +71,8 @@ pub struct Config {
     pub throttle: Throttle,
     /// The slice *disk*.
     pub disk: Disk,
+    /// The slice *pressure*.
+    pub pressure: Pressure,
     /// Essential services. PID 1 is not in this list: it is always watched, under the name `init`.
     pub services: Vec<Service>,
     /// The exporter's own cgroup.
@@ -116,6 +118,7 @@ impl Config {
             blocked: Blocked { threshold: Duration::from_secs(5), top: 10 },
             throttle: Throttle { interval: Duration::from_secs(30), groups_max: 1000, walk_max: 20_000 },
             disk: Disk { devices_max: 512 },
+            pressure: Pressure::default(),
             services: Vec::new(),
             own: Own::default(),
             disabled: Vec::new(),
@@ -209,6 +212,14 @@ pub struct Throttle {
 pub struct Disk {
     /// Most block devices that are watched. Default 512.
     pub devices_max: usize,
+}
+
+/// What the slice *pressure* shows beside the host.
+#[derive(Debug, Clone, Default)]
+pub struct Pressure {
+    /// Control groups, paths below the cgroup root. Default none: a reader in a group's file keeps that group from
+    /// being removed, so only those are read that somebody asked for.
+    pub groups: Vec<PathBuf>,
 }
 
 /// An essential service.

@@ -29,6 +29,7 @@ pub const COLLECTORS: &[Collector] = &[
     Collector { name: "softirq", help: "Softirqs left to a ksoftirqd that does not get its CPU" },
     Collector { name: "kthread", help: "Other kernel threads that wait for a CPU, and how long waits were" },
     Collector { name: "disk", help: "Block devices: I/O in flight of which none completes, suspended ones" },
+    Collector { name: "pressure", help: "PSI: time in which tasks waited for CPU, I/O, memory, interrupts" },
     Collector { name: "service", help: "Essential services: blocked, starved, how many tasks" },
 ];
 
@@ -36,6 +37,8 @@ pub const COLLECTORS: &[Collector] = &[
 pub const SERVICES_MAX: usize = 63;
 /// Most block devices: each one is a label value of several families.
 pub const DEVICES_MAX: usize = 4096;
+/// Most control groups whose pressure is read: each one is a label value of two families, and four reads a turn.
+pub const PRESSURE_GROUPS_MAX: usize = 64;
 /// Most listen addresses: each one is a descriptor in the poll set.
 pub const LISTEN_MAX: usize = 16;
 
@@ -178,6 +181,11 @@ pub const SETTINGS: &[Setting] = &[
         Slot::Count(&mut c.disk.devices_max, DEVICES)
     }),
     row(
+        "pressure.groups",
+        "A control group whose pressure is read, below the cgroup root; repeatable",
+        |c| Slot::Groups(&mut c.pressure.groups, &c.roots.cgroupfs, PRESSURE_GROUPS_MAX),
+    ),
+    row(
         "self.cgroup",
         "The exporter's own cgroup, below the cgroup root, where the kernel cannot be asked safely",
         |c| Slot::Group(&mut c.own.cgroup, &c.roots.cgroupfs),
@@ -206,9 +214,13 @@ mod tests {
 
     #[test]
     fn every_default_is_within_its_own_limits() {
-        for setting in SETTINGS.iter().filter(|setting| setting.flag != "self.cgroup") {
+        for setting in SETTINGS {
             let mut config = Config::defaults();
             let shown = setting.show(&mut config);
+            if shown.is_empty() {
+                assert!(["pressure.groups", "self.cgroup"].contains(&setting.flag), "{}", setting.flag);
+                continue;
+            }
             let typed = Typed::Word(shown.clone());
             assert_eq!((setting.slot)(&mut config).take(&typed), Ok(()), "{}", setting.flag);
             assert_eq!(setting.show(&mut config), shown, "{}: what is printed is read again", setting.flag);

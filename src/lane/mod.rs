@@ -7,6 +7,7 @@ pub mod detail;
 pub mod devices;
 pub mod handover;
 pub mod kthreads;
+pub mod pressure;
 pub mod tasks;
 pub mod throttle;
 

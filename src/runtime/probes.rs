@@ -157,6 +157,7 @@ impl Probes {
             Frame::Quotas(quotas) => (Lane::Throttle, quotas.whole),
             Frame::Kthreads(_) => (Lane::Kthreads, true),
             Frame::Disks(_) => (Lane::Devices, true),
+            Frame::Pressures(pressures) => (Lane::Pressure, pressures.groups),
             Frame::Failed { lane, .. } => (*lane, false),
         };
         if let Some(stuck) = self.supervisor.lane(lane).stuck {

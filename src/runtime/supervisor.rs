@@ -94,7 +94,7 @@ impl Supervisor {
 
     /// Health of a lane.
     pub fn lane(&self, lane: Lane) -> &LaneHealth {
-        let [tasks, detail, cgroups, throttle, kthreads, devices] = &self.lanes;
+        let [tasks, detail, cgroups, throttle, kthreads, devices, pressure] = &self.lanes;
         match lane {
             Lane::Tasks => tasks,
             Lane::Detail => detail,
@@ -102,11 +102,12 @@ impl Supervisor {
             Lane::Throttle => throttle,
             Lane::Kthreads => kthreads,
             Lane::Devices => devices,
+            Lane::Pressure => pressure,
         }
     }
 
     fn lane_mut(&mut self, lane: Lane) -> &mut LaneHealth {
-        let [tasks, detail, cgroups, throttle, kthreads, devices] = &mut self.lanes;
+        let [tasks, detail, cgroups, throttle, kthreads, devices, pressure] = &mut self.lanes;
         match lane {
             Lane::Tasks => tasks,
             Lane::Detail => detail,
@@ -114,6 +115,7 @@ impl Supervisor {
             Lane::Throttle => throttle,
             Lane::Kthreads => kthreads,
             Lane::Devices => devices,
+            Lane::Pressure => pressure,
         }
     }
 

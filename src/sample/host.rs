@@ -1,8 +1,9 @@
-//! What lanes saw of things that are no threads: block devices.
+//! What lanes saw of things that are no threads: block devices, pressure.
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Mono;
+use crate::base::units::Resource;
 
 /// The whole block devices that have done I/O, or that somebody has suspended.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,4 +33,28 @@ pub struct DiskRow {
     pub completed: u64,
     /// A device-mapper device: it is suspended, and begins no I/O.
     pub suspended: Option<bool>,
+}
+
+/// Pressure totals, all of the host or all of the groups that were asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pressures {
+    /// Before they were read.
+    pub at: Mono,
+    /// They are those of the groups.
+    pub groups: bool,
+    /// What there was.
+    pub rows: Vec<PressureRow>,
+}
+
+/// Pressure by one resource, in microseconds since boot or since the group was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PressureRow {
+    /// The group's path below the hierarchy's root, as a label value; empty for the host.
+    pub group: String,
+    /// What was waited for.
+    pub resource: Resource,
+    /// At least one task waited.
+    pub waiting_us: Option<u64>,
+    /// Tasks waited and none could go on.
+    pub stalled_us: Option<u64>,
 }

@@ -62,7 +62,6 @@ impl Reader<'_> {
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "writes the list that is read")]
 mod tests {
     use super::*;
     use crate::config::Roots;

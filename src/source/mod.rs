@@ -13,6 +13,7 @@ pub mod kernel;
 mod lists;
 pub mod paths;
 pub mod place;
+pub mod pressure;
 pub mod task;
 
 use std::ffi::CStr;
@@ -385,6 +386,7 @@ impl From<Errno> for Cause {
         match errno {
             Errno::NOENT | Errno::SRCH | Errno::NODEV => Self::Vanished,
             Errno::ACCESS | Errno::PERM => Self::Denied,
+            Errno::OPNOTSUPP => Self::Unsupported,
             other => Self::Kernel(std::io::Error::from(other).to_string()),
         }
     }

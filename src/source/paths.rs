@@ -105,7 +105,7 @@ const fn never(pattern: &'static str, kernel: &'static str, checked: &'static st
 const ALL: &str = "3.10 to 6.18, live";
 
 /// The table. The first rows are those of `Place::row`, in its order; a test holds the two together.
-pub const ROWS: [Row; 43] = [
+pub const ROWS: [Row; 45] = [
     row("/proc/loadavg", Class::Safe, Reader::Front, "loadavg_proc_show: per-CPU sums, no lock", ALL),
     row(
         "/proc",
@@ -239,6 +239,20 @@ pub const ROWS: [Row; 43] = [
         Reader::Probe,
         "dm_attr_suspended_show: a bit, _minor_lock spin, no lock of the device; open: kernfs lock",
         "3.x, 6.x, 6.1 live",
+    ),
+    row(
+        "/proc/pressure/{cpu,io,memory,irq}",
+        Class::Guarded,
+        Reader::Probe,
+        "psi_show: avgs_lock mutex, which the averaging kworker holds too; per-CPU seqcounts",
+        "4.18 to 6.18, live",
+    ),
+    row(
+        "CGROUP/{cpu,io,memory,irq}.pressure",
+        Class::Guarded,
+        Reader::Probe,
+        "psi_show: avgs_lock mutex of the group; a reader that waits keeps the group from being removed",
+        "4.18 to 6.18, live",
     ),
     row(
         "--config.file",

@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use crate::base::units::Resource;
 use crate::source::paths::RowId;
 
 /// A file of one thread.
@@ -77,6 +78,11 @@ pub enum Place<'a> {
         /// The number N of the device-mapper device.
         number: u32,
     },
+    /// `/proc/pressure/RESOURCE`.
+    Pressure {
+        /// Which.
+        resource: Resource,
+    },
 }
 
 /// A file of a control group.
@@ -96,6 +102,8 @@ pub enum CgroupFile {
     CpuStatLocal,
     /// v1 CPU usage.
     CpuacctUsage,
+    /// v2 pressure totals.
+    Pressure(Resource),
 }
 
 impl CgroupFile {
@@ -108,6 +116,10 @@ impl CgroupFile {
             Self::CpuStat => "cpu.stat",
             Self::CpuStatLocal => "cpu.stat.local",
             Self::CpuacctUsage => "cpuacct.usage",
+            Self::Pressure(Resource::Cpu) => "cpu.pressure",
+            Self::Pressure(Resource::Io) => "io.pressure",
+            Self::Pressure(Resource::Memory) => "memory.pressure",
+            Self::Pressure(Resource::Irq) => "irq.pressure",
         }
     }
 }
@@ -146,11 +158,13 @@ impl Place<'_> {
                 CgroupFile::CpuStat => 13,
                 CgroupFile::CpuStatLocal => 15,
                 CgroupFile::CpuacctUsage => 16,
+                CgroupFile::Pressure(_) => 21,
             },
             Self::Groups { .. } => 14,
             Self::DiskStats => 17,
             Self::Disks => 18,
             Self::DmSuspended { .. } => 19,
+            Self::Pressure { .. } => 20,
         })
     }
 
@@ -211,6 +225,10 @@ impl Place<'_> {
             Self::Groups { group } => out.write_bytes(group),
             Self::DiskStats => out.write_str("diskstats"),
             Self::Disks => out.write_str("block"),
+            Self::Pressure { resource } => {
+                out.write_str("pressure/")?;
+                out.write_str(resource.name())
+            }
             Self::DmSuspended { number: dm } => {
                 out.write_str("block/dm-")?;
                 number(*dm, out)?;
@@ -291,6 +309,8 @@ mod tests {
             Place::DiskStats,
             Place::Disks,
             Place::DmSuspended { number: 3 },
+            Place::Pressure { resource: Resource::Memory },
+            group(CgroupFile::Pressure(Resource::Memory)),
         ]
     }
 
@@ -303,8 +323,12 @@ mod tests {
             assert_ne!(row.reader, Reader::Nobody, "{}", row.pattern);
             let file = place.to_string();
             let name = file.rsplit('/').next().unwrap();
-            let pattern =
-                if row.pattern.starts_with('/') || name == "." { row.pattern } else { file.as_str() };
+            let row_pattern = row.pattern.replace("{cpu,io,memory,irq}", "memory");
+            let pattern = if row_pattern.starts_with('/') || name == "." {
+                row_pattern.as_str()
+            } else {
+                file.as_str()
+            };
             assert!(name == "." || pattern.ends_with(name), "{file} stands in row {}", row.pattern);
         }
     }

@@ -6,6 +6,7 @@ pub mod histogram;
 pub mod kind;
 pub mod kthreads;
 pub mod load;
+pub mod pressure;
 pub mod quotas;
 pub mod waits;
 
@@ -17,6 +18,7 @@ use histogram::Histogram;
 use kind::Kind;
 use kthreads::Kthreads;
 use load::Load;
+use pressure::Pressure;
 use quotas::Quotas;
 use waits::{Wait, Waits};
 
@@ -46,6 +48,8 @@ pub struct Tracks {
     pub kthreads: Kthreads,
     /// Block devices.
     pub disks: Devices,
+    /// Pressure totals.
+    pub pressure: Pressure,
 }
 
 /// The counts of the newest walk.
@@ -80,6 +84,7 @@ impl Tracks {
             quotas: Quotas::default(),
             kthreads: Kthreads::default(),
             disks: Devices::default(),
+            pressure: Pressure::default(),
         }
     }
 
@@ -101,6 +106,7 @@ impl Tracks {
             Frame::Quotas(frame) => self.quotas.observe(frame),
             Frame::Kthreads(samples) => self.kthreads.observe(&samples),
             Frame::Disks(disks) => self.disks.observe(disks),
+            Frame::Pressures(pressures) => self.pressure.observe(pressures),
             Frame::Failed { .. } => {}
         }
     }

@@ -293,7 +293,7 @@ pub fn nothing_but_the_table(time: Duration) {
     wait_for(PATIENCE, "it walks, and watches the services by comm and by group", || {
         let page = exporter.scrape();
         let watched = tasks(&page, "by_comm") >= 2.0 && tasks(&page, "by_group") >= 1.0;
-        watched && process::threads(second).len() == 7 && walks(&page) >= walked + 2.0
+        watched && process::threads(second).len() == 8 && walks(&page) >= walked + 2.0
     });
     thread::sleep(time.saturating_sub(begun.elapsed()));
     assert_eq!(exporter.scrape().expect("stall_exporter_quota_cores", &[]), 0.5, "our own quota is watched");
@@ -352,7 +352,10 @@ fn what_was_meant_to_happen_happened(rules: &Rules, trace: &Trace, stuck: Pid) {
     for probe in probes {
         let mut names = trace.names(probe);
         names.sort_unstable();
-        assert_eq!(names, ["cgroups", "detail", "devices", "kthreads", "stall-probe", "tasks", "throttle"]);
+        assert_eq!(
+            names,
+            ["cgroups", "detail", "devices", "kthreads", "pressure", "stall-probe", "tasks", "throttle"]
+        );
     }
     let front = trace.processes(Role::Front)[0];
     assert_eq!(trace.names(front), ["log", "http"]);

@@ -21,6 +21,7 @@ mod hang;
 mod harness;
 mod kthread;
 mod modes;
+mod pressure;
 mod processes;
 mod scale;
 mod scene;
@@ -37,5 +38,6 @@ fn main() -> std::process::ExitCode {
         throttle::CASES,
         kthread::CASES,
         disk::CASES,
+        pressure::CASES,
     ])
 }
