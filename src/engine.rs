@@ -55,6 +55,8 @@ impl Stamp for NoStamp {
 pub struct Front<'a> {
     reader: Reader<'a>,
     loadavg: Kept,
+    /// Not on every kernel.
+    hung_tasks: Option<Kept>,
 }
 
 impl<'a> Front<'a> {
@@ -65,7 +67,18 @@ impl<'a> Front<'a> {
     pub fn open(host: &'a Host) -> Result<Self, SourceError> {
         let mut reader = Reader::for_front(host, &NoStamp);
         let loadavg = reader.keep(&Place::LoadAvg)?;
-        Ok(Self { reader, loadavg })
+        let hung_tasks = match reader.keep(&Place::HungTasks) {
+            Ok(kept) => Some(kept),
+            Err(error) if error.vanished() => None,
+            Err(error) => return Err(error),
+        };
+        Ok(Self { reader, loadavg, hung_tasks })
+    }
+
+    /// What the kernel's own detector has counted; `Ok(None)` where it does not count.
+    fn hung_tasks(&mut self) -> Result<Option<u64>, ()> {
+        let Some(kept) = &self.hung_tasks else { return Ok(None) };
+        self.reader.again(kept).ok().and_then(task::sysctl).map(Some).ok_or(())
     }
 
     /// Runnable threads without ourselves.
@@ -183,7 +196,10 @@ impl<'a> Engine<'a> {
     fn tick(&mut self, now: Mono, answers: u64) {
         self.lateness(now);
         let runnable = self.front.runnable();
-        self.failed_reads = self.failed_reads.saturating_add(u64::from(runnable.is_none()));
+        let hung_tasks = self.front.hung_tasks();
+        let failed = u64::from(runnable.is_none()).saturating_add(u64::from(hung_tasks.is_err()));
+        self.failed_reads = self.failed_reads.saturating_add(failed);
+        self.tracks.hung_tasks = hung_tasks.unwrap_or_default();
         self.tracks.load.reading(kernel::load_averages(), runnable, now);
         if now >= self.due {
             self.probes.tick(now);

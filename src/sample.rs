@@ -9,7 +9,7 @@ use crate::base::clock::Mono;
 use crate::base::kthread::Kthread;
 use crate::base::units::{Pid, State, Tid};
 
-pub use host::{DiskRow, Disks, PressureRow, Pressures};
+pub use host::{DiskRow, Disks, Dying, PressureRow, Pressures};
 
 /// A lane's name: an index into the table of lanes, small and stable, because it also addresses shared memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -76,6 +76,8 @@ pub enum Frame {
     Quotas(Quotas),
     /// The sampled kernel threads.
     Kthreads(KthreadSamples),
+    /// Control groups that were removed and are still held.
+    Dying(Dying),
     /// Block devices.
     Disks(Disks),
     /// Pressure totals.

@@ -2,7 +2,9 @@
 //! A slice sees only the [`World`]; it opens nothing, asks no clock and imports no other slice.
 
 pub mod blocked;
+pub mod cgroup_dying;
 pub mod disk;
+pub mod hung_task;
 pub mod kthread;
 pub mod load;
 pub mod own;
@@ -63,7 +65,7 @@ pub struct Slice {
 }
 
 /// All slices, in page order.
-pub static ALL: [&Slice; 9] = [
+pub static ALL: [&Slice; 11] = [
     &blocked::SLICE,
     &load::SLICE,
     &throttle::SLICE,
@@ -71,6 +73,8 @@ pub static ALL: [&Slice; 9] = [
     &kthread::SLICE,
     &disk::SLICE,
     &pressure::SLICE,
+    &cgroup_dying::SLICE,
+    &hung_task::SLICE,
     &service::SLICE,
     &own::SLICE,
 ];

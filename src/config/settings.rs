@@ -30,6 +30,11 @@ pub const COLLECTORS: &[Collector] = &[
     Collector { name: "kthread", help: "Other kernel threads that wait for a CPU, and how long waits were" },
     Collector { name: "disk", help: "Block devices: I/O in flight of which none completes, suspended ones" },
     Collector { name: "pressure", help: "PSI: time in which tasks waited for CPU, I/O, memory, interrupts" },
+    Collector { name: "cgroup_dying", help: "Control groups that were removed and are still held" },
+    Collector {
+        name: "hung_task",
+        help: "Tasks that the kernel itself has called hung, where it counts them",
+    },
     Collector { name: "service", help: "Essential services: blocked, starved, how many tasks" },
 ];
 

@@ -287,7 +287,7 @@ mod tests {
             (
                 "[collector]\nlaod = false",
                 "c.toml:2:1: \"laod\" is not a known collector; known are blocked, load, throttle, softirq, kthread, \
-                 disk, pressure, service",
+                 disk, pressure, cgroup_dying, hung_task, service",
             ),
             ("[collector]\nload = 0", "c.toml:2:8: collector.load: 0 is not a switch; give true or false"),
         ] {

@@ -153,6 +153,7 @@ impl Probes {
             Frame::Sweep(_) => (Lane::Tasks, true),
             Frame::Look(_) => (Lane::Tasks, false),
             Frame::Detail(details) => (Lane::Detail, details.is_empty()),
+            Frame::Dying(_) => (Lane::Cgroups, false),
             Frame::Own(_) => (Lane::Cgroups, true),
             Frame::Quotas(quotas) => (Lane::Throttle, quotas.whole),
             Frame::Kthreads(_) => (Lane::Kthreads, true),

@@ -1,4 +1,4 @@
-//! What lanes saw of things that are no threads: block devices, pressure.
+//! What lanes saw of things that are no threads: block devices, pressure, control groups that do not go.
 
 use serde::{Deserialize, Serialize};
 
@@ -57,4 +57,13 @@ pub struct PressureRow {
     pub waiting_us: Option<u64>,
     /// Tasks waited and none could go on.
     pub stalled_us: Option<u64>,
+}
+
+/// Control groups that were removed and that something still holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dying {
+    /// Before they were counted.
+    pub at: Mono,
+    /// How many, of all below the v2 root; `None` when there is no v2 or it does not say.
+    pub groups: Option<u64>,
 }

@@ -78,6 +78,8 @@ pub enum Place<'a> {
         /// The number N of the device-mapper device.
         number: u32,
     },
+    /// `/proc/sys/kernel/hung_task_detect_count`.
+    HungTasks,
     /// `/proc/pressure/RESOURCE`.
     Pressure {
         /// Which.
@@ -104,6 +106,8 @@ pub enum CgroupFile {
     CpuacctUsage,
     /// v2 pressure totals.
     Pressure(Resource),
+    /// v2 numbers of groups below, living and dying.
+    Stat,
 }
 
 impl CgroupFile {
@@ -116,6 +120,7 @@ impl CgroupFile {
             Self::CpuStat => "cpu.stat",
             Self::CpuStatLocal => "cpu.stat.local",
             Self::CpuacctUsage => "cpuacct.usage",
+            Self::Stat => "cgroup.stat",
             Self::Pressure(Resource::Cpu) => "cpu.pressure",
             Self::Pressure(Resource::Io) => "io.pressure",
             Self::Pressure(Resource::Memory) => "memory.pressure",
@@ -159,12 +164,14 @@ impl Place<'_> {
                 CgroupFile::CpuStatLocal => 15,
                 CgroupFile::CpuacctUsage => 16,
                 CgroupFile::Pressure(_) => 21,
+                CgroupFile::Stat => 22,
             },
             Self::Groups { .. } => 14,
             Self::DiskStats => 17,
             Self::Disks => 18,
             Self::DmSuspended { .. } => 19,
             Self::Pressure { .. } => 20,
+            Self::HungTasks => 23,
         })
     }
 
@@ -225,6 +232,7 @@ impl Place<'_> {
             Self::Groups { group } => out.write_bytes(group),
             Self::DiskStats => out.write_str("diskstats"),
             Self::Disks => out.write_str("block"),
+            Self::HungTasks => out.write_str("sys/kernel/hung_task_detect_count"),
             Self::Pressure { resource } => {
                 out.write_str("pressure/")?;
                 out.write_str(resource.name())
@@ -311,6 +319,8 @@ mod tests {
             Place::DmSuspended { number: 3 },
             Place::Pressure { resource: Resource::Memory },
             group(CgroupFile::Pressure(Resource::Memory)),
+            group(CgroupFile::Stat),
+            Place::HungTasks,
         ]
     }
 

@@ -12,7 +12,7 @@ pub mod waits;
 
 use crate::base::clock::Mono;
 use crate::base::units::State;
-use crate::sample::{Frame, Missed, OwnGroup, Row, Sweep};
+use crate::sample::{Dying, Frame, Missed, OwnGroup, Row, Sweep};
 use disks::Devices;
 use histogram::Histogram;
 use kind::Kind;
@@ -46,6 +46,10 @@ pub struct Tracks {
     pub quotas: Quotas,
     /// Kernel threads that wait for a CPU.
     pub kthreads: Kthreads,
+    /// Control groups that were removed and are still held.
+    pub dying: Dying,
+    /// Tasks that the kernel's own detector has called hung since boot; `None` where it does not count them.
+    pub hung_tasks: Option<u64>,
     /// Block devices.
     pub disks: Devices,
     /// Pressure totals.
@@ -83,6 +87,8 @@ impl Tracks {
             own: OwnGroup::default(),
             quotas: Quotas::default(),
             kthreads: Kthreads::default(),
+            dying: Dying::default(),
+            hung_tasks: None,
             disks: Devices::default(),
             pressure: Pressure::default(),
         }
@@ -105,6 +111,7 @@ impl Tracks {
             Frame::Own(own) => self.own = own,
             Frame::Quotas(frame) => self.quotas.observe(frame),
             Frame::Kthreads(samples) => self.kthreads.observe(&samples),
+            Frame::Dying(dying) => self.dying = dying,
             Frame::Disks(disks) => self.disks.observe(disks),
             Frame::Pressures(pressures) => self.pressure.observe(pressures),
             Frame::Failed { .. } => {}

@@ -16,6 +16,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod counted;
 mod disk;
 mod hang;
 mod harness;
@@ -39,5 +40,6 @@ fn main() -> std::process::ExitCode {
         kthread::CASES,
         disk::CASES,
         pressure::CASES,
+        counted::CASES,
     ])
 }
