@@ -16,7 +16,7 @@ use crate::health::Health;
 use crate::runtime::board::{Board, Page};
 use crate::runtime::probes::{Probes, WardenGone};
 use crate::sample::Frame;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{NOTICES_MAX, Snapshot};
 use crate::source::error::SourceError;
 use crate::source::paths::RowId;
 use crate::source::place::Place;
@@ -107,6 +107,8 @@ pub struct Engine<'a> {
     slice_panics: [u64; collector::ALL.len()],
     series_dropped: u64,
     failed_reads: u64,
+    /// Notices that are in the log.
+    said: Vec<String>,
 }
 
 impl<'a> Engine<'a> {
@@ -137,6 +139,7 @@ impl<'a> Engine<'a> {
             slice_panics: [0; collector::ALL.len()],
             series_dropped: 0,
             failed_reads: 0,
+            said: Vec::new(),
         }
     }
 
@@ -208,10 +211,24 @@ impl<'a> Engine<'a> {
         self.probes.health(now, &mut self.health);
         self.fill_health();
         let mut text = Vec::with_capacity(self.page_bytes);
-        render(&self.snapshot(now), &mut text);
+        let snapshot = self.snapshot(now);
+        render(&snapshot, &mut text);
+        let notices = snapshot.notices().to_vec();
+        self.say(&notices);
         self.page_bytes = text.len().saturating_add(text.len() / 8);
         let not_ready = self.tracks.census.is_none().then(|| "the first walk has not ended yet".to_owned());
-        self.board.publish(Page { text, built: now, answers, not_ready });
+        self.board.publish(Page { text, notices, built: now, answers, not_ready });
+    }
+
+    /// Logs each notice once, and no more of them than one tick can have: whoever changes our quota in a loop must not
+    /// fill the log.
+    fn say(&mut self, notices: &[String]) {
+        for notice in notices {
+            if self.said.len() < NOTICES_MAX && !self.said.contains(notice) {
+                log::warn!("{notice}");
+                self.said.push(notice.clone());
+            }
+        }
     }
 
     /// Every slice's families; a panic in one costs that slice's families of this tick.

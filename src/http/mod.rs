@@ -14,7 +14,7 @@
 //! | `/metrics` | the newest page, then our own instrumentation; text 0.0.4, gzip when accepted |
 //! | `/-/healthy` | 200 as long as this loop turns |
 //! | `/-/ready` | 200, or 503 and the reason |
-//! | `/` | a page of links |
+//! | `/` | a page of links, the notices above them |
 
 mod conn;
 mod gzip;

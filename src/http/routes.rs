@@ -1,6 +1,5 @@
 //! What is answered to what.
 
-use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,10 +39,7 @@ pub fn route(request: &Request, page: &Page) -> Route {
     }
     Route::Now(match request.path.as_str() {
         "/metrics" => return Route::Scrape,
-        "/" => {
-            let body = vec![Chunk::Text(Cow::Borrowed(landing::PAGE))];
-            Answer::new(Code::Ok, "text/html; charset=utf-8", body)
-        }
+        "/" => Answer::new(Code::Ok, "text/html; charset=utf-8", landing::page(&page.notices)),
         "/-/healthy" => Answer::line(Code::Ok, "healthy"),
         "/-/ready" => match &page.not_ready {
             None => Answer::line(Code::Ok, "ready"),

@@ -135,7 +135,7 @@ fn publish(board: &Board, text: &[u8], answers: u64) {
 }
 
 fn publish_built(board: &Board, text: &[u8], answers: u64, built: Mono) {
-    board.publish(Page { text: text.to_vec(), built, answers, not_ready: None });
+    board.publish(Page { text: text.to_vec(), built, answers, ..Page::default() });
 }
 
 fn answer_wishes(board: &Board, text: &[u8], ticks: &AtomicU64, stop: &OwnedFd) {

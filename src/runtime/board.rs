@@ -16,6 +16,8 @@ use crate::base::clock::Mono;
 pub struct Page {
     /// Text exposition 0.0.4 of the snapshot.
     pub text: Vec<u8>,
+    /// What every page must say first, one line each.
+    pub notices: Vec<String>,
     /// When the tick behind it began.
     pub built: Mono,
     /// Highest scrape ticket that this page answers: every wish up to it was made before the tick began.

@@ -22,6 +22,7 @@ mod hang;
 mod harness;
 mod kthread;
 mod modes;
+mod notices;
 mod pressure;
 mod processes;
 mod scale;
@@ -41,5 +42,6 @@ fn main() -> std::process::ExitCode {
         disk::CASES,
         pressure::CASES,
         counted::CASES,
+        notices::CASES,
     ])
 }
