@@ -67,11 +67,8 @@ impl<'a> Front<'a> {
     pub fn open(host: &'a Host) -> Result<Self, SourceError> {
         let mut reader = Reader::for_front(host, &NoStamp);
         let loadavg = reader.keep(&Place::LoadAvg)?;
-        let hung_tasks = match reader.keep(&Place::HungTasks) {
-            Ok(kept) => Some(kept),
-            Err(error) if error.vanished() => None,
-            Err(error) => return Err(error),
-        };
+        // A container may hide it, and that is no reason not to start.
+        let hung_tasks = reader.keep(&Place::HungTasks).ok();
         Ok(Self { reader, loadavg, hung_tasks })
     }
 

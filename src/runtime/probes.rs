@@ -165,8 +165,14 @@ impl Probes {
             let silent = now.since(stuck.since).as_secs();
             log::info!("lane {} is back after {silent} s in {}", lane.name(), stuck.source);
         }
-        // An empty answer proves little: a lane that has just been born gives one before it comes to where it hung.
-        let proof = !matches!(frame, Frame::Detail(details) if details.is_empty());
+        // An empty answer proves little, and so does what is read before the place where lanes hang: a lane that has
+        // just been born gives it before it comes to where it hung.
+        let proof = match frame {
+            Frame::Detail(details) => !details.is_empty(),
+            Frame::Pressures(pressures) => pressures.groups,
+            Frame::Dying(_) => false,
+            _ => true,
+        };
         self.supervisor.delivered(lane, proof, now);
         let Some(ledger) = self.ledgers.get_mut(lane.index()) else { return };
         if pass {

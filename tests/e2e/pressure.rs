@@ -126,18 +126,26 @@ fn without() {
 
 fn hung() {
     let tree = ProcTree::new();
-    tree.link("1").remove("pressure").fifo("pressure/memory");
-    let scene = Scene::on(tree, &["--probe.stuck-after", "1s"]);
-    let source = [("lane", "pressure"), ("source", "/proc/pressure/{cpu,io,memory,irq}")];
-    wait_for(Duration::from_secs(10), "the lane is stuck there", || {
-        scene
-            .exporter
-            .scrape()
-            .value("stall_probe_stuck_seconds", &source)
-            .is_some_and(|length| length >= 1.0)
+    // A group's file hangs, in a tree of groups of our own; the host's are the kernel's.
+    tree.link("1").fifo("groups/a/cpu.pressure");
+    let groups = tree.path().join("groups").to_str().expect("a scratch path").to_owned();
+    let args = ["--probe.stuck-after", "1s", "--path.cgroupfs", &groups, "--pressure.groups", "a"];
+    let scene = Scene::on(tree, &args);
+    let source = [("lane", "pressure"), ("source", "CGROUP/{cpu,io,memory,irq}.pressure")];
+    // Longer than the probe that hung first has lived: each one after it reads the host before it hangs again.
+    wait_for(Duration::from_secs(20), "the lane has been stuck there through several probes", || {
+        let page = scene.exporter.scrape();
+        let stuck = page.value("stall_probe_stuck_seconds", &source).is_some_and(|length| length >= 5.0);
+        stuck && page.expect("stall_probe_abandoned_total", &[("lane", "pressure")]) >= 2.0
     });
     let page = scene.exporter.scrape();
-    assert!(page.family(WAITING).is_none());
+    assert!(page.family(WAITING).is_some(), "the host's were read before");
+    assert!(page.family(GROUP_WAITING).is_none());
     assert!(page.sum("stall_tasks", &[]) >= 1.0, "the other lanes go on");
-    scene.tree.release("pressure/memory", "");
+    scene.tree.release("groups/a/cpu.pressure", "some avg10=0.00 avg60=0.00 avg300=0.00 total=5000000\n");
+    wait_for(Duration::from_secs(60), "the lane is back", || {
+        let page = scene.exporter.scrape();
+        let well = page.value("stall_probe_stuck_seconds", &[("lane", "pressure"), ("source", "none")]);
+        well == Some(0.0) && cpu(&page, GROUP_WAITING, "/a") == Some(5.0)
+    });
 }
