@@ -71,7 +71,7 @@ fn ready(exporter: &Exporter) -> Family {
     wait_until(CALM, "there is a probe with all its lanes", || {
         let family = exporter.family();
         let lanes = family.probes.first().map_or(0, |probe| process::threads(*probe).len());
-        (lanes == 8).then_some(family)
+        (lanes == 9).then_some(family)
     })
 }
 

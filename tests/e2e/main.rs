@@ -16,12 +16,15 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod counted;
 mod disk;
 mod evidence;
 mod hang;
 mod harness;
 mod kthread;
 mod modes;
+mod notices;
+mod pressure;
 mod processes;
 mod scale;
 mod scene;
@@ -43,5 +46,8 @@ fn main() -> std::process::ExitCode {
         disk::CASES,
         starved::CASES,
         stalls::CASES,
+        pressure::CASES,
+        counted::CASES,
+        notices::CASES,
     ])
 }
