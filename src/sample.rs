@@ -153,7 +153,7 @@ pub struct Missed {
     pub over_threads: u64,
     /// Rows past `tasks.rows_max`.
     pub over_rows: u64,
-    /// Service threads and D rows past the number that is looked at between walks.
+    /// D rows past the number that is looked at between walks, and R rows past the number whose details are asked for.
     pub over_watched: u64,
 }
 
