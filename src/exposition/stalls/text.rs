@@ -234,8 +234,8 @@ impl Lines {
         self.empty();
     }
 
-    /// Rows under their heads. The last column takes what is left of the line and goes on below itself, or has a line of
-    /// its own where little is left.
+    /// Rows under their heads. The last column takes what is left of the line and goes on below itself, or has a line
+    /// of its own where little is left.
     fn columns(&mut self, indent: &str, heads: &[&str], rows: Vec<Vec<String>>) {
         let heads: Vec<String> = heads.iter().map(|&head| head.to_owned()).collect();
         let rows: Vec<Vec<String>> = rows
