@@ -10,6 +10,8 @@
 use std::fs;
 use std::process::Command;
 
+use stall_exporter::config::{self, Flags};
+
 const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
 
 fn printed(table: &str) -> String {
@@ -51,5 +53,20 @@ fn every_mode_that_readme_names_exists() {
     for flag in flags {
         let flag = format!("--{}", flag.trim_end_matches('.'));
         assert!(help.contains(&flag), "README names {flag}, which --help does not know");
+    }
+}
+
+#[test]
+fn the_configuration_in_readme_is_taken() {
+    let readme = fs::read_to_string(README).expect("README.md is there");
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let blocks: Vec<&str> =
+        readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(!blocks.is_empty());
+    for (number, block) in blocks.iter().enumerate() {
+        let file = scratch.path().join(format!("{number}.toml"));
+        fs::write(&file, block).expect("scratch");
+        let loaded = config::load(&Flags { file: Some(file), ..Flags::default() });
+        assert!(loaded.is_ok(), "{:?}", loaded.err());
     }
 }

@@ -25,6 +25,7 @@ mod modes;
 mod processes;
 mod scale;
 mod scene;
+mod service;
 mod throttle;
 mod waits;
 
@@ -39,5 +40,6 @@ fn main() -> std::process::ExitCode {
         throttle::CASES,
         kthread::CASES,
         disk::CASES,
+        service::CASES,
     ])
 }
