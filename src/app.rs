@@ -7,10 +7,12 @@
 //! ```
 //!
 //! The warden is forked while front still has one thread and no listening socket, so neither it nor a probe that
-//! hangs for ever can hold the port.
+//! hangs for ever can hold the port. Front then opens whatever it will ever need, raises its walls, and only then makes
+//! its threads, which are behind them from their first instruction.
 
+use std::cell::Cell;
 use std::fmt;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,10 +24,12 @@ use crate::config::Config;
 use crate::engine::{End, Engine, Front};
 use crate::exposition::process::Process;
 use crate::http::{self, Listeners, OwnMetrics, Site, Stats};
-use crate::runtime::board::Board;
+use crate::runtime::board::{Board, Page};
 use crate::runtime::probes::Probes;
-use crate::runtime::shared::Region;
+use crate::runtime::sandbox::{self, Missing};
+use crate::runtime::shared::{Region, Wall};
 use crate::runtime::{logging, probe, process, warden, worker};
+use crate::snapshot::stall::Report;
 use crate::source::Host;
 
 /// Descriptors we ask for: connections, kept files and room to spare.
@@ -59,16 +63,21 @@ fn failed(what: &str, todo: &str) -> impl FnOnce(std::io::Error) -> Error {
 /// # Errors
 /// What could not be started, or that the warden has ended.
 pub fn serve(config: Config) -> Result<(), Error> {
-    let parts = Parts::start(&config)?;
-    let log = logging::init(&config.log).map_err(failed("log", "raise the limit of threads"))?;
+    let host = open(&config)?;
+    let parts = Parts::start(&config, &host)?;
     let listeners = Listeners::bind(&config.web.listen).map_err(|error| Error(error.to_string()))?;
+    let stop = Arc::new(stop_on_signals()?);
+    let missing = parts.enclose(&config, stop.as_fd(), None);
+    let log = logging::init(&config.log).map_err(failed("log", "raise the limit of threads"))?;
+    for wall in missing {
+        log::warn!("{wall}");
+    }
     for address in listeners.addrs() {
         log::info!("listening address={address}");
     }
-    let stop = Arc::new(stop_on_signals()?);
     start_http(&config, listeners, &parts, &stop)?;
     let dropped = || log.dropped();
-    let end = parts.run(&config, &dropped, &stop, &|_, _| false)?;
+    let end = parts.run(&config, &dropped, &stop, &|_, _| false);
     if end == End::Stopped {
         log::info!("stopped by a signal");
     }
@@ -76,25 +85,62 @@ pub fn serve(config: Config) -> Result<(), Error> {
     finished(end)
 }
 
-/// Runs the daemon's own path until every lane has delivered and `wait` is over, and gives the page.
+/// Runs the daemon's own path until every lane has delivered and `wait` is over, and gives the page. Afterwards files
+/// can be made in `writable` only.
 ///
 /// # Errors
 /// What could not be started, that the warden has ended, or that a signal came first.
-pub fn page(config: &Config, wait: Duration) -> Result<Vec<u8>, Error> {
-    let parts = Parts::start(config)?;
-    let board = Arc::clone(&parts.board);
-    let stop = stop_on_signals()?;
-    let began = clock::now();
-    let enough = |probes: &Probes, now: Mono| {
-        let waited = now.since(began);
-        waited >= wait && (probes.all_delivered() || waited >= wait.saturating_add(LANES_LATE))
-    };
-    let end = parts.run(config, &|| 0, &stop, &enough)?;
+pub fn page(config: &Config, wait: Duration, writable: Option<BorrowedFd<'_>>) -> Result<Arc<Page>, Error> {
+    let (end, page) = look(config, wait, writable, &|_, _| true)?;
     if end == End::Stopped {
         return Err(Error("stopped by a signal before the page was whole; nothing was written".into()));
     }
     finished(end)?;
-    Ok(board.newest().text.clone())
+    Ok(page)
+}
+
+/// The same, and from then on shows what is stuck every `every`, until `show` says that it is enough or a signal comes.
+///
+/// # Errors
+/// What could not be started, or that the warden has ended.
+pub fn watch(
+    config: &Config,
+    wait: Duration,
+    every: Duration,
+    show: &dyn Fn(&Report) -> bool,
+) -> Result<(), Error> {
+    let due = Cell::new(Mono::default());
+    let then = |page: &Page, now: Mono| {
+        if now < due.get() {
+            return false;
+        }
+        due.set(now.plus(every));
+        show(&page.report)
+    };
+    finished(look(config, wait, None, &then)?.0)
+}
+
+/// Runs the daemon's own path until every lane has delivered, `wait` is over, and `then` says that it is enough.
+fn look(
+    config: &Config,
+    wait: Duration,
+    writable: Option<BorrowedFd<'_>>,
+    then: &dyn Fn(&Page, Mono) -> bool,
+) -> Result<(End, Arc<Page>), Error> {
+    let host = open(config)?;
+    let parts = Parts::start(config, &host)?;
+    let board = Arc::clone(&parts.board);
+    let stop = stop_on_signals()?;
+    // There is no log here; the page says which walls stand.
+    let _missing = parts.enclose(config, stop.as_fd(), writable);
+    let began = clock::now();
+    let enough = |probes: &Probes, now: Mono| {
+        let waited = now.since(began);
+        let delivered = probes.all_delivered() || waited >= wait.saturating_add(LANES_LATE);
+        waited >= wait && delivered && then(&board.newest(), now)
+    };
+    let end = parts.run(config, &|| 0, &stop, &enough);
+    Ok((end, board.newest()))
 }
 
 fn finished(end: End) -> Result<(), Error> {
@@ -107,32 +153,57 @@ fn finished(end: End) -> Result<(), Error> {
     }
 }
 
+fn open(config: &Config) -> Result<Host, Error> {
+    Host::open(&config.roots).map_err(|error| Error(error.to_string()))
+}
+
 /// What every mode that reads the kernel starts with.
-struct Parts {
-    host: Host,
+struct Parts<'a> {
+    front: Front<'a>,
     control: OwnedFd,
     region: Region,
     board: Arc<Board>,
     descriptors: u64,
 }
 
-impl Parts {
-    /// Opens the roots, maps the shared page and forks the warden. The caller has one thread.
-    fn start(config: &Config) -> Result<Self, Error> {
+impl<'a> Parts<'a> {
+    /// Opens front's places, maps the shared page and forks the warden. The caller has one thread.
+    fn start(config: &Config, host: &'a Host) -> Result<Self, Error> {
         let descriptors = process::raise_descriptor_limit(DESCRIPTORS);
-        let host = Host::open(&config.roots).map_err(|error| Error(error.to_string()))?;
-        Front::open(&host).map_err(|error| Error(error.to_string()))?;
+        let front = Front::open(host).map_err(|error| Error(error.to_string()))?;
         let region = Region::map().map_err(failed("shared memory", "free some memory"))?;
         let flags = SocketFlags::CLOEXEC;
         let (control, wardens) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
             .map_err(|errno| failed("socketpair", "raise the limit of descriptors")(errno.into()))?;
         let board = Board::new().map_err(failed("eventfd", "raise the limit of descriptors"))?;
-        let probe = |slot, plan: &[_], pipe: std::os::fd::BorrowedFd<'_>| {
+        let raise_filter = |wall, process, witness: BorrowedFd<'_>| {
+            // Front tells of a kernel that has none; the page tells of each process.
+            let _missing = raise(config, region, wall, || sandbox::seccomp(process, witness));
+        };
+        let probe = |slot, plan: &[_], pipe: BorrowedFd<'_>| {
+            raise_filter(Wall::ProbeSeccomp(slot), sandbox::Process::Probe, pipe);
             probe::run(config, region, slot, plan, pipe)
         };
-        process::fork_child("stall-warden", &[wardens.as_fd()], || warden::run(&wardens, &probe))
-            .map_err(failed("fork of the warden", "raise the limit of processes"))?;
-        Ok(Self { host, control, region, board: Arc::new(board), descriptors })
+        process::fork_child("stall-warden", &[wardens.as_fd()], || {
+            raise_filter(Wall::WardenSeccomp, sandbox::Process::Warden, wardens.as_fd());
+            warden::run(&wardens, &probe)
+        })
+        .map_err(failed("fork of the warden", "raise the limit of processes"))?;
+        Ok(Self { front, control, region, board: Arc::new(board), descriptors })
+    }
+
+    /// Raises front's walls, when everything is open and before there is a second thread. Gives those that are missing.
+    fn enclose(
+        &self,
+        config: &Config,
+        witness: BorrowedFd<'_>,
+        writable: Option<BorrowedFd<'_>>,
+    ) -> Vec<Missing> {
+        let landlock = raise(config, self.region, Wall::FrontLandlock, || sandbox::landlock(writable));
+        let seccomp = raise(config, self.region, Wall::FrontSeccomp, || {
+            sandbox::seccomp(sandbox::Process::Front, witness)
+        });
+        landlock.into_iter().chain(seccomp).collect()
     }
 
     /// Runs the engine to its end.
@@ -142,12 +213,23 @@ impl Parts {
         log_dropped: &dyn Fn() -> u64,
         stop: &OwnedFd,
         enough: &dyn Fn(&Probes, Mono) -> bool,
-    ) -> Result<End, Error> {
-        let front = Front::open(&self.host).map_err(|error| Error(error.to_string()))?;
+    ) -> End {
         let probes = Probes::new(self.control, self.region, config.probe.clone());
-        let mut engine = Engine::new(config, front, probes, self.board, log_dropped);
-        Ok(engine.run(stop.as_fd(), enough))
+        let mut engine = Engine::new(config, self.front, probes, self.board, log_dropped);
+        engine.run(stop.as_fd(), enough)
     }
+}
+
+/// Raises a wall where walls are wanted, and says in the shared page whether it stands.
+fn raise<T>(
+    config: &Config,
+    region: Region,
+    wall: Wall,
+    raise: impl FnOnce() -> Result<T, Missing>,
+) -> Option<Missing> {
+    let raised = config.sandbox.enabled.then(raise);
+    region.tell(wall, matches!(raised, Some(Ok(_))));
+    raised.and_then(Result::err)
 }
 
 /// The read end of a pipe that becomes, and stays, readable at SIGTERM or SIGINT.
@@ -165,7 +247,7 @@ fn stop_on_signals() -> Result<OwnedFd, Error> {
 fn start_http(
     config: &Config,
     listeners: Listeners,
-    parts: &Parts,
+    parts: &Parts<'_>,
     stop: &Arc<OwnedFd>,
 ) -> Result<(), Error> {
     let stats =

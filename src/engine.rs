@@ -1,6 +1,8 @@
 //! The engine: the one loop in which time passes. It takes frames and its own SAFE reads, feeds the trackers, lets the
 //! slices show what they know, renders, publishes. It never waits for a probe and opens nothing after start.
 
+mod told;
+
 use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -20,9 +22,8 @@ use crate::snapshot::Snapshot;
 use crate::snapshot::history::History;
 use crate::source::error::SourceError;
 use crate::source::kernel::Version;
-use crate::source::paths::RowId;
 use crate::source::place::Place;
-use crate::source::{Host, Kept, Reader, Stamp, kernel, task};
+use crate::source::{Host, Kept, NoStamp, Reader, kernel, task};
 use crate::track::Tracks;
 use crate::track::kind::Kind;
 use crate::track::waits::Wait;
@@ -46,13 +47,6 @@ pub enum End {
     WardenGone,
     /// Nothing to wait on any more: poll failed.
     PollFailed,
-}
-
-/// Front's reads need no stamp: SAFE rows do not hang, and nobody could be replaced if they did.
-struct NoStamp;
-
-impl Stamp for NoStamp {
-    fn enter(&self, _row: RowId, _subject: u32) {}
 }
 
 /// Stacks go to the log as well: the page ends with us, and we with the host.
@@ -97,6 +91,7 @@ pub struct Engine<'a> {
     history: History,
     health: Health,
     log_dropped: &'a dyn Fn() -> u64,
+    teller: told::Teller,
     page_bytes: usize,
     every: Duration,
     due: Mono,
@@ -130,6 +125,7 @@ impl<'a> Engine<'a> {
             history: History::default(),
             health: Health::default(),
             log_dropped,
+            teller: told::Teller::new(),
             page_bytes: 0,
             every: TICK.min(config.probe.stuck_after / TICKS_TO_STUCK),
             due: now,
@@ -212,10 +208,12 @@ impl<'a> Engine<'a> {
         self.probes.health(now, &mut self.health);
         self.fill_health();
         let mut text = Vec::with_capacity(self.page_bytes);
-        render(&self.snapshot(now), &mut text);
+        let snapshot = self.snapshot(now);
+        render(&snapshot, &mut text);
+        let report = self.teller.tell(snapshot.report, now, &self.tracks, &self.health);
         self.page_bytes = text.len().saturating_add(text.len() / 8);
         let not_ready = self.tracks.census.is_none().then(|| "the first walk has not ended yet".to_owned());
-        self.board.publish(Page { text, built: now, answers, not_ready });
+        self.board.publish(Page { text, report, built: now, answers, not_ready });
     }
 
     /// Every slice's families; a panic in one costs that slice's families of this tick.

@@ -53,6 +53,8 @@ pub struct Health {
     pub lost: u64,
     /// How long the warden has not answered.
     pub warden_silent: Duration,
+    /// The walls of the sandbox that are known: process, kind, whether it stands.
+    pub walls: Vec<(&'static str, &'static str, bool)>,
     /// Worst lateness of a tick of the engine in the last minute.
     pub loop_lag: Duration,
     /// What was refused, by limit.

@@ -14,6 +14,7 @@
 //! | when something is called stuck | `track/` |
 //! | what is said about it | `collector/`, one file a signal |
 //! | who hangs instead of us, and what happens then | `runtime/supervisor.rs`, `runtime/warden.rs` |
+//! | what the kernel refuses our processes | `runtime/sandbox/` |
 //! | which processes and threads there are | `app.rs` |
 //!
 //! # What holds throughout

@@ -1,8 +1,9 @@
 //! Entry: parse, load, run; an error becomes lines on standard error and an exit status here and nowhere else.
 
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 
-use stall_exporter::cli::{self, Command, Exit, Stop, check, print, tables, textfile};
+use stall_exporter::cli::{self, Command, Exit, Stop, check, print, stalls, tables, textfile};
 use stall_exporter::{app, config};
 
 fn main() -> ExitCode {
@@ -14,11 +15,13 @@ fn run() -> Result<(), End> {
     let config = config::load(&asked.flags).map_err(End::Faults)?;
     match asked.command {
         Command::Serve => app::serve(config).map_err(failed),
-        Command::Once { wait } => out(&app::page(&config, wait).map_err(failed)?),
+        Command::Once { wait } => out(&app::page(&config, wait, None).map_err(failed)?.text),
         Command::Textfile { output, wait } => {
-            let page = app::page(&config, wait).map_err(failed)?;
-            textfile::write(&output, &page).map_err(End::Failed)
+            let directory = textfile::directory(&output).map_err(End::Failed)?;
+            let page = app::page(&config, wait, Some(directory.as_fd())).map_err(failed)?;
+            textfile::write(&output, &page.text).map_err(End::Failed)
         }
+        Command::Stalls(options) => stalls::run(&config, &options).map_err(End::Failed),
         Command::Check => {
             let report = check::report(&config);
             out(report.text.as_bytes())?;

@@ -7,10 +7,14 @@
     reason = "a test reads README, runs the program, and fails"
 )]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
 use stall_exporter::config::{self, Flags};
+use serde_json::Value;
+use stall_exporter::exposition::stalls::json;
+use stall_exporter::snapshot::stall::{KnownWait, Past, Report, SCHEMA, Stall, Suspect, Task, Wchan};
 
 const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
 
@@ -69,4 +73,68 @@ fn the_configuration_in_readme_is_taken() {
         let loaded = config::load(&Flags { file: Some(file), ..Flags::default() });
         assert!(loaded.is_ok(), "{:?}", loaded.err());
     }
+}
+/// The places of a JSON value: `stalls[].tasks[].tid`. Each list is a place, too.
+fn places(value: &Value, at: &str, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let at = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
+                places(value, &at, found);
+            }
+        }
+        Value::Array(items) => {
+            let at = format!("{at}[]");
+            found.insert(at.clone());
+            items.iter().for_each(|item| places(item, &at, found));
+        }
+        _ => drop(found.insert(at.to_owned())),
+    }
+}
+
+fn places_of(json: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    places(&serde_json::from_str(json).expect("it is JSON"), "", &mut found);
+    found
+}
+
+/// The table of fields is the struct, and the example has all of them.
+#[test]
+fn the_schema_of_stalls_is_the_documented_one() {
+    let text = || vec![String::new()];
+    let stall = Stall {
+        wchans: vec![Wchan::default()],
+        suspects: vec![Suspect { because: text(), ..Suspect::default() }],
+        prove: text(),
+        act: text(),
+        avoid: text(),
+        tasks: vec![Task { services: text(), stack: text(), ..Task::default() }],
+        ..Stall::default()
+    };
+    let report = Report {
+        notices: text(),
+        stalls: vec![stall],
+        known_waits: vec![KnownWait::default()],
+        history: vec![Past::default()],
+        ..Report::default()
+    };
+    let fields = places_of(&serde_json::to_string(&report).expect("it can be written"));
+
+    let readme = fs::read_to_string(README).expect("README.md is there");
+    let (_, table) = readme.split_once("<!-- /stalls.json -->\n").expect("the table has its marker");
+    let (table, _) = table.split_once("<!-- end -->").expect("the table has its end");
+    let names = table.lines().skip(2).flat_map(|row| row.split('|').nth(1).unwrap_or_default().split(','));
+    let mut documented: BTreeSet<String> =
+        names.map(|name| name.trim().trim_matches('`').to_owned()).collect();
+    // A list is documented by the fields of what it lists.
+    let lists: Vec<String> =
+        documented.iter().filter_map(|name| Some(name.rsplit_once('.')?.0.to_owned())).collect();
+    documented.extend(lists);
+    assert_eq!(documented, fields, "README's table and snapshot/stall.rs differ");
+    assert!(table.contains(SCHEMA));
+
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/stalls.json");
+    let example = fs::read_to_string(example).expect("the example is there");
+    assert_eq!(json::decode(example.as_bytes()).expect("the example is a report").schema, SCHEMA);
+    assert_eq!(places_of(&example), fields, "examples/stalls.json does not show every field");
 }

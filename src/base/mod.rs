@@ -2,6 +2,7 @@
 
 pub mod bounded;
 pub mod clock;
+pub mod date;
 pub mod ids;
 pub mod kthread;
 pub mod resource;

@@ -2,20 +2,15 @@
 //! nobody.
 
 use std::fmt::Write as _;
+use std::os::fd::AsFd;
 
 use crate::config::Config;
 use crate::lane::tasks::marks::Marks;
+use crate::runtime::sandbox::{self, Domain};
 use crate::source::error::SourceError;
 use crate::source::kernel::Version;
-use crate::source::paths::RowId;
 use crate::source::place::{Place, ThreadFile};
-use crate::source::{Host, Reader, Stamp, task};
-
-struct NoStamp;
-
-impl Stamp for NoStamp {
-    fn enter(&self, _row: RowId, _subject: u32) {}
-}
+use crate::source::{Host, NoStamp, Reader, task};
 
 /// The report, and whether everything the exporter needs is there.
 #[derive(Debug)]
@@ -55,7 +50,36 @@ pub fn report(config: &Config) -> Report {
         Ok(host) => sources(&mut Reader::for_probe(&host, &NoStamp), &mut report),
         Err(error) => report.add(Verdict::Bad, "roots", &error.to_string()),
     }
+    walls(config, &mut report);
     report
+}
+
+/// Raised for good, around this process: that is the only sure way to know, and it has nothing left to open.
+fn walls(config: &Config, report: &mut Report) {
+    if !config.sandbox.enabled {
+        report.add(Verdict::Weak, "sandbox", "switched off by sandbox.enabled");
+        return;
+    }
+    match sandbox::landlock(None) {
+        Ok(Domain { tcp: true }) => {
+            report.add(Verdict::Ok, "Landlock", "front is shut out of every file and every TCP port");
+        }
+        Ok(Domain { tcp: false }) => {
+            report.add(
+                Verdict::Weak,
+                "Landlock",
+                "front is shut out of every file; of TCP ports from 6.7 on",
+            );
+        }
+        Err(missing) => report.add(Verdict::Weak, "Landlock", &missing.to_string()),
+    }
+    match sandbox::seccomp(sandbox::Process::Front, std::io::stdout().as_fd()) {
+        Ok(()) => {
+            let then = format!("{} system calls are refused in every process", sandbox::calls::CALLS.len());
+            report.add(Verdict::Ok, "seccomp", &then);
+        }
+        Err(missing) => report.add(Verdict::Weak, "seccomp", &missing.to_string()),
+    }
 }
 
 fn kernel(report: &mut Report) {

@@ -11,8 +11,10 @@
 //! A scheduler or a package script may rely on them. `main` is the only place that decides between them.
 
 pub mod check;
+pub mod fetch;
 mod flags;
 pub mod print;
+pub mod stalls;
 pub mod tables;
 pub mod textfile;
 
@@ -79,6 +81,8 @@ pub enum Command {
         #[arg(long, value_name = "DURATION", default_value = "7s", value_parser = wait)]
         wait: Duration,
     },
+    /// Print what is stuck, as the exporter on this host sees it
+    Stalls(stalls::Options),
     /// Check configuration, kernel support and rights
     Check,
     /// Print every path that may be read, with its lock class
@@ -122,7 +126,7 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 /// Below this no two looks fit in.
 const WAIT_MIN: Duration = Duration::from_millis(100);
 
-fn wait(text: &str) -> Result<Duration, String> {
+pub(crate) fn wait(text: &str) -> Result<Duration, String> {
     let todo = || format!("give {} to {}", duration::show(WAIT_MIN), duration::show(WAIT_MAX));
     match duration::parse(text) {
         Ok(wait) if (WAIT_MIN..=WAIT_MAX).contains(&wait) => Ok(wait),
@@ -213,6 +217,20 @@ mod tests {
             ("once", Command::Once { wait: Duration::from_secs(7) }),
             ("once --wait 500ms", Command::Once { wait: Duration::from_millis(500) }),
             ("textfile --output f", Command::Textfile { output: file, wait: Duration::from_secs(7) }),
+            ("stalls", Command::Stalls(stalls::Options::default())),
+            (
+                "stalls --url http://127.0.0.1:1/x --json --watch",
+                Command::Stalls(stalls::Options {
+                    url: Some(fetch::Target::parse("127.0.0.1:1").unwrap()),
+                    json: true,
+                    watch: Some(2),
+                    ..stalls::Options::default()
+                }),
+            ),
+            (
+                "stalls --watch 5",
+                Command::Stalls(stalls::Options { watch: Some(5), ..stalls::Options::default() }),
+            ),
             ("check", Command::Check),
             ("sources", Command::Sources),
             ("metrics", Command::Metrics),
@@ -257,13 +275,19 @@ mod tests {
             ("servee", "servee: is not a known command; the nearest known one is serve"),
             (
                 "xyzzy",
-                "xyzzy: is not a known command; known are serve, once, textfile, check, sources, metrics",
+                "xyzzy: is not a known command; known are serve, once, textfile, stalls, check, sources, metrics",
             ),
             ("serve more", "more: is one word too many; --help shows the usage"),
             ("--web.max-requests", "--web.max-requests: has no value; give --web.max-requests <N>"),
             ("--log.queue 16 --log.queue 17", "--log.queue: is given more than once; leave one out"),
             ("textfile", "--output: is missing; give --output <FILE>"),
             ("once --wait 2", "--wait: \"2\" has a number without a unit (ms, s, m, h, d); give 100ms to 1m"),
+            (
+                "stalls --url http://h:1/",
+                "--url: \"http://h:1/\" is no literal address and port; names are not looked up; \
+                 give http://ADDRESS:PORT/",
+            ),
+            ("stalls --watch 0", "--watch: \"0\" 0 is not in 1..=3600"),
             ("once --wait 0s", "--wait: \"0s\" is out of range; give 100ms to 1m"),
         ] {
             assert_eq!(typed(line).unwrap_err(), Stop::Usage(expected.to_owned()), "{line}");

@@ -10,9 +10,16 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 /// # Errors
 /// The error of the write, unless the reader has gone.
 pub fn out(text: &[u8]) -> io::Result<()> {
+    part(text).map(|_reader_is_there| ())
+}
+
+/// The same, for who has more to say: false when the reader has gone.
+///
+/// # Errors
+/// The error of the write, unless the reader has gone.
+pub fn part(text: &[u8]) -> io::Result<bool> {
     let mut stdout = io::stdout().lock();
-    let written = stdout.write_all(text).and_then(|()| stdout.flush());
-    quiet_end(written)
+    is_there(stdout.write_all(text).and_then(|()| stdout.flush()))
 }
 
 /// Writes one error line to standard error; whatever is in `message` stays on that line. A full pipe that nobody
@@ -48,10 +55,10 @@ fn error_line(message: &str) -> String {
     line
 }
 
-fn quiet_end(written: io::Result<()>) -> io::Result<()> {
+fn is_there(written: io::Result<()>) -> io::Result<bool> {
     match written {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        other => other,
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        other => other.map(|()| true),
     }
 }
 
@@ -68,7 +75,8 @@ mod tests {
 
     #[test]
     fn a_reader_that_has_gone_is_no_error() {
-        assert!(quiet_end(Err(ErrorKind::BrokenPipe.into())).is_ok());
-        assert!(quiet_end(Err(ErrorKind::StorageFull.into())).is_err());
+        assert!(!is_there(Err(ErrorKind::BrokenPipe.into())).unwrap());
+        assert!(is_there(Ok(())).unwrap());
+        assert!(is_there(Err(ErrorKind::StorageFull.into())).is_err());
     }
 }

@@ -4,8 +4,24 @@
 
 use std::fs::File;
 use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+
+use rustix::fs::{CWD, Mode, OFlags, openat};
+
+/// Opens the directory of `output`, in which front may make a file although it may open none.
+///
+/// # Errors
+/// As of [`write`].
+pub fn directory(output: &Path) -> Result<OwnedFd, String> {
+    let directory = match output.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(CWD, directory, flags, Mode::empty()).map_err(|errno| cannot(output, &errno.into()))
+}
 
 /// Replaces `output` by `page`. The file is readable by everybody, as the collector may run as another user.
 ///
@@ -19,8 +35,12 @@ pub fn write(output: &Path, page: &[u8]) -> Result<(), String> {
     let written = put(&beside, page).and_then(|()| std::fs::rename(&beside, output));
     written.map_err(|error| {
         let _not_made = std::fs::remove_file(&beside);
-        format!("{}: {error}; name a file in a directory that can be written", output.display())
+        cannot(output, &error)
     })
+}
+
+fn cannot(output: &Path, error: &io::Error) -> String {
+    format!("{}: {error}; name a file in a directory that can be written", output.display())
 }
 
 fn put(path: &Path, page: &[u8]) -> io::Result<()> {
@@ -43,6 +63,10 @@ mod tests {
         assert_eq!(std::fs::read(&output).unwrap(), b"new\n");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
         let missing = dir.path().join("no/such/dir.prom");
-        assert!(write(&missing, b"x").unwrap_err().starts_with(&missing.display().to_string()));
+        for refused in [write(&missing, b"x"), directory(&missing).map(|_| ())] {
+            assert!(refused.unwrap_err().starts_with(&missing.display().to_string()));
+        }
+        directory(&output).unwrap();
+        directory(Path::new("stall.prom")).unwrap();
     }
 }

@@ -24,6 +24,7 @@ pub static SLICE: Slice = Slice {
         &SPAWNED,
         &LOST,
         &WARDEN,
+        &SANDBOX,
         &LAG,
         &QUOTA_LIMITED,
         &QUOTA,
@@ -130,6 +131,13 @@ static WARDEN: Desc = Desc::plain(
     Kind::Gauge,
     "How long the process that forks probes has not answered; while it is silent no probe is replaced.",
 );
+static SANDBOX: Desc = Desc::labelled(
+    "stall_exporter_sandbox",
+    Kind::Gauge,
+    &["process", "wall"],
+    4,
+    "1 when this wall stands around this process, 0 when the kernel has none or it is switched off.",
+);
 static LAG: Desc = Desc::plain(
     "stall_exporter_loop_lag_seconds",
     Kind::Gauge,
@@ -185,6 +193,9 @@ fn show(world: &World<'_>, out: &mut Snapshot) {
     out.count(&SPAWNED, &[], health.spawned);
     out.count(&LOST, &[], health.lost);
     out.set(&WARDEN, &[], health.warden_silent.as_secs_f64());
+    for (process, wall, stands) in &health.walls {
+        out.count(&SANDBOX, &[process, wall], (*stands).into());
+    }
     out.set(&LAG, &[], health.loop_lag.as_secs_f64());
     quota(world, out);
     let missed = &world.tracks.missed;

@@ -114,3 +114,94 @@ const fn belongs(party: &Party<'_>, bit: u32) -> bool {
         None => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock::Mono;
+    use crate::base::units::State;
+    use crate::config::Config;
+    use crate::health::Health;
+    use crate::sample::{Detail, Frame, Hint, Mark, Row, Sweep};
+    use crate::snapshot::Value;
+    use crate::track::Tracks;
+
+    const MARK: Mark = Mark { slices: 1, run_ns: 1 };
+
+    fn row(tid: u32, second: u64) -> Row {
+        let at = Mono::from_nanos(second * 1_000_000_000);
+        Row {
+            tid,
+            pid: tid,
+            begin: at,
+            end: at,
+            state: State::Uninterruptible,
+            mark: MARK,
+            comm: format!("task \"{tid}\"\n"),
+            hint: Hint::None,
+            services: u64::from(tid == 1),
+            services_whole: true,
+        }
+    }
+
+    /// `tasks` threads in D for ten seconds, each in a wait channel of `wchan`'s.
+    fn page(tasks: u32, wchan: impl Fn(u32) -> Option<String>) -> Snapshot {
+        let (config, health, mut tracks) = (Config::defaults(), Health::default(), Tracks::new(1000));
+        for second in [10, 20] {
+            let at = Mono::from_nanos(second * 1_000_000_000);
+            let rows = (1..=tasks).map(|tid| row(tid, second)).collect();
+            tracks.observe(Frame::Sweep(Sweep { begin: at, end: at, rows, ..Sweep::default() }));
+        }
+        let details =
+            (1..=tasks).map(|tid| Detail { tid, mark: MARK, wchan: wchan(tid), ..Detail::default() });
+        tracks.observe(Frame::Detail(details.collect()));
+        let mut out = Snapshot::default();
+        let now = Mono::from_nanos(21_000_000_000);
+        show(&World { now, config: &config, tracks: &tracks, health: &health }, &mut out);
+        out
+    }
+
+    #[test]
+    fn without_a_ground_the_suspect_is_unknown_and_the_story_is_told_all_the_same() {
+        let out = page(2, |tid| Some(if tid == 1 { "dev_ioctl" } else { "rtnetlink_rcv_msg" }.to_owned()));
+        let [family] = out.families() else { panic!("{out:?}") };
+        let labels: Vec<&[String]> = family.series.iter().map(|series| series.labels.as_slice()).collect();
+        assert_eq!(
+            labels,
+            [["unknown", "", "unknown", "dev_ioctl"], ["unknown", "", "unknown", "rtnetlink_rcv_msg"]]
+        );
+        assert!(family.series.iter().all(|series| series.value == Value::Number(10.0)));
+        let [stall] = out.report.stalls.as_slice() else { panic!("{:?}", out.report) };
+        assert_eq!(
+            stall.title,
+            "2 tasks (PID 1 among them) wait for the network configuration lock (rtnl_mutex)"
+        );
+        assert_eq!((stall.kind.as_str(), stall.key.as_str()), ("blocked", "blocked:rtnl"));
+        assert_eq!((stall.seconds, stall.tasks_total, stall.tasks.len()), (10.0, 2, 2));
+        assert!(stall.suspects.is_empty() && !stall.prove.is_empty() && !stall.explain.is_empty());
+        assert_eq!(stall.tasks.iter().filter(|task| task.services == ["init"]).count(), 1);
+    }
+
+    #[test]
+    fn past_the_bounds_the_longest_are_told_and_the_rest_is_counted() {
+        let out = page(300, |tid| Some(format!("function_{tid:03}")));
+        let [family] = out.families() else { panic!("{out:?}") };
+        assert_eq!(family.series.len(), SERIES_MAX);
+        assert_eq!(out.dropped, 300 - u64::try_from(SERIES_MAX).unwrap());
+        assert_eq!(out.report.stalls.len(), STALLS_MAX);
+        assert_eq!(out.report.stalls_left_out, 300 - u64::try_from(STALLS_MAX).unwrap());
+
+        let out = page(300, |_| None);
+        let [stall] = out.report.stalls.as_slice() else { panic!("{:?}", out.report) };
+        assert_eq!(stall.title, "300 tasks (PID 1 among them) wait in the kernel, which does not say where");
+        assert_eq!((stall.tasks_total, stall.tasks.len()), (300, crate::snapshot::stall::TASKS_MAX));
+    }
+
+    #[test]
+    fn known_waits_are_no_stall() {
+        let out = page(3, |_| Some("kernel_clone".to_owned()));
+        assert!(out.families().is_empty() && out.report.stalls.is_empty());
+        let [known] = out.report.known_waits.as_slice() else { panic!("{:?}", out.report) };
+        assert_eq!((known.kind.as_str(), known.tasks, known.seconds), ("vfork", 3, 10.0));
+    }
+}

@@ -220,7 +220,8 @@ fn typed(value: &DeValue<'_>) -> Typed {
             .map_or(Typed::Other("integer beyond 64 bits"), Typed::Whole),
         DeValue::Float(number) => number.as_str().parse().map_or(Typed::Other("float"), Typed::Float),
         DeValue::Array(items) => Typed::List(items.iter().map(|item| typed(item.get_ref())).collect()),
-        DeValue::Boolean(_) | DeValue::Datetime(_) | DeValue::Table(_) => Typed::Other(value.type_str()),
+        DeValue::Boolean(on) => Typed::Switch(*on),
+        DeValue::Datetime(_) | DeValue::Table(_) => Typed::Other(value.type_str()),
     }
 }
 

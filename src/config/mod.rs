@@ -89,6 +89,8 @@ pub struct Config {
     pub own: Own,
     /// Slices that were switched off (`--no-collector.X`), by name.
     pub disabled: Vec<String>,
+    /// The walls around our own processes.
+    pub sandbox: Sandbox,
     /// Log output.
     pub log: Log,
 }
@@ -135,6 +137,7 @@ impl Config {
             resources: Vec::new(),
             own: Own::default(),
             disabled: Vec::new(),
+            sandbox: Sandbox { enabled: true },
             log: Log { level: log::LevelFilter::Info, format: LogFormat::Logfmt, queue: 1024 },
         }
     }
@@ -317,6 +320,13 @@ pub struct Own {
     /// `--self.cgroup`: path of our own group below the cgroup root. Asked from the kernel only where that is
     /// lock-safe (`/proc/self/cgroup` takes `cgroup_mutex` up to 6.6).
     pub cgroup: Option<PathBuf>,
+}
+
+/// The walls around our own processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sandbox {
+    /// `--sandbox.enabled`, default true: seccomp in every process, Landlock in front.
+    pub enabled: bool,
 }
 
 /// Log output.

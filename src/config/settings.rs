@@ -203,6 +203,11 @@ pub const SETTINGS: &[Setting] = &[
         "The exporter's own cgroup, below the cgroup root, where the kernel cannot be asked safely",
         |c| Slot::Group(&mut c.own.cgroup, &c.roots.cgroupfs),
     ),
+    row(
+        "sandbox.enabled",
+        "Have the kernel refuse our own processes what they never do (seccomp, Landlock)",
+        |c| Slot::Switch(&mut c.sandbox.enabled),
+    ),
     row("log.level", "Least severe level that is logged: error, warn, info, debug, trace", |c| {
         Slot::Level(&mut c.log.level)
     }),

@@ -289,9 +289,18 @@ mod tests {
             ),
             (
                 "[log]\nformat = true",
-                "c.toml:2:10: log.format: a value of type boolean is not a log format; give logfmt or json",
+                "c.toml:2:10: log.format: true is not a log format; give logfmt or json",
             ),
             ("[collector]\nlaod = false", &unknown),
+            (
+                "[collector]\nlaod = false",
+                "c.toml:2:1: \"laod\" is not a known collector; known are blocked, load, throttle, softirq, kthread, \
+                 service",
+            ),
+            (
+                "[sandbox]\nenabled = 'no'",
+                "c.toml:2:11: sandbox.enabled: \"no\" is not a switch; give true or false, without quotes",
+            ),
             ("[collector]\nload = 0", "c.toml:2:8: collector.load: 0 is not a switch; give true or false"),
         ] {
             assert_eq!(faults(text, &Flags::default()), [line], "{text}");

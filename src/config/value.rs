@@ -19,6 +19,8 @@ pub enum Typed {
     Whole(i64),
     /// A number with a fraction, of the file.
     Float(f64),
+    /// A switch of the file.
+    Switch(bool),
     /// A list of the file, or a flag that was given several times.
     List(Vec<Typed>),
     /// What no setting takes, by the name of its type.
@@ -57,6 +59,7 @@ impl fmt::Display for Typed {
             Self::Word(text) | Self::Text(text) => write!(out, "\"{text}\""),
             Self::Whole(number) => write!(out, "{number}"),
             Self::Float(number) => write!(out, "{number}"),
+            Self::Switch(on) => write!(out, "{on}"),
             Self::List(_) => out.write_str("a list"),
             Self::Other(kind) => write!(out, "a value of type {kind}"),
         }
@@ -87,6 +90,8 @@ pub enum Slot<'a> {
     Time(&'a mut Duration, RangeInclusive<Duration>),
     /// A share of one.
     Share(&'a mut f64, RangeInclusive<f64>),
+    /// On or off.
+    Switch(&'a mut bool),
     /// A directory. Not looked at here: a stat may walk into a hung mount.
     Path(&'a mut PathBuf),
     /// Listen addresses, at most so many.
@@ -106,6 +111,7 @@ impl Slot<'_> {
             Self::Count(..) => "N",
             Self::Time(..) => "DURATION",
             Self::Share(..) => "SHARE",
+            Self::Switch(_) => "BOOL",
             Self::Path(_) => "DIR",
             Self::Listen(..) => "ADDR",
             Self::Group(..) => "GROUP",
@@ -128,6 +134,7 @@ impl Slot<'_> {
             Self::Count(to, range) => *to = count(typed, &range)?,
             Self::Time(to, range) => *to = time(typed, &range)?,
             Self::Share(to, range) => *to = share(typed, &range)?,
+            Self::Switch(to) => *to = switch(typed)?,
             Self::Path(to) => *to = directory(typed)?,
             Self::Listen(to, most) => *to = listen(typed, most)?,
             Self::Group(to, root) => *to = Some(group(text(typed, "a cgroup path")?, root)?),
@@ -144,6 +151,7 @@ impl fmt::Display for Slot<'_> {
             Self::Count(count, _) => write!(out, "{count}"),
             Self::Time(time, _) => out.write_str(&duration::show(**time)),
             Self::Share(share, _) => write!(out, "{share}"),
+            Self::Switch(on) => write!(out, "{on}"),
             Self::Path(path) => write!(out, "{}", path.display()),
             Self::Listen(addresses, _) => {
                 let addresses: Vec<String> = addresses.iter().map(show_address).collect();
@@ -268,6 +276,15 @@ pub fn group(text: &str, root: &Path) -> Result<PathBuf, Refusal> {
         return Err(Refusal::new(format!("{shown} is the cgroup root itself"), below()));
     }
     Ok(relative)
+}
+
+fn switch(typed: &Typed) -> Result<bool, Refusal> {
+    match typed {
+        Typed::Switch(on) => Ok(*on),
+        Typed::Word(word) if word == "true" => Ok(true),
+        Typed::Word(word) if word == "false" => Ok(false),
+        other => Err(not_a(other, "switch", "give true or false".to_owned())),
+    }
 }
 
 fn level(typed: &Typed) -> Result<log::LevelFilter, Refusal> {

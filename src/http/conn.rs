@@ -23,6 +23,7 @@ use super::request::{Parsed, Request, parse};
 use super::response::{Answer, Code, Form, Output, Sent};
 use super::routes::{Route, Scrape, is_fresh, route, too_many};
 use super::stats::{Stats, Timeout};
+use super::told;
 use crate::base::clock::Mono;
 use crate::runtime::board::Page;
 
@@ -49,6 +50,8 @@ pub struct Turn<'a> {
     pub page: &'a Arc<Page>,
     /// The newest page, compressed.
     pub zipped: &'a mut Cache,
+    /// What the newest page says is stuck, rendered.
+    pub told: &'a mut told::Cache,
     /// Room for scrapes.
     pub permits: &'a Permits,
 }
@@ -268,12 +271,13 @@ impl Conn {
         log::debug!("{} {:?}", request.method, request.path);
         match route(request, turn.page) {
             Route::Now(answer) => self.respond(answer, form, None, turn),
-            Route::Scrape => match turn.permits.take() {
+            Route::Scrape(wanted) => match turn.permits.take() {
                 None => self.respond(too_many(turn.site.web.max_requests), form, None, turn),
                 Some(permit) => {
                     let patience = request.scrape_timeout.map_or(Duration::MAX, |timeout| timeout / 2);
                     let fresh = is_fresh(turn.page, turn.now);
                     let scrape = Scrape {
+                        wanted,
                         ticket: if fresh { 0 } else { turn.site.board.ask() },
                         asked: turn.now,
                         deadline: turn.now.plus(patience.min(turn.site.web.scrape_deadline)),
@@ -293,7 +297,7 @@ impl Conn {
         if !scrape.is_answered_by(turn.page) && turn.now < scrape.deadline {
             return Ok(if signs.gone { Step::Close } else { Step::Rest });
         }
-        let answer = scrape.answer(turn.page, turn.now, &turn.site, turn.zipped)?;
+        let answer = scrape.answer(turn.page, turn.now, &turn.site, turn.zipped, turn.told)?;
         let (form, permit) = (*form, permit.pass_on());
         self.respond(answer, form, Some(permit), turn)
     }

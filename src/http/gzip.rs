@@ -61,6 +61,16 @@ impl Front {
     }
 }
 
+/// A whole gzip member of `text`.
+///
+/// # Errors
+/// None in practice: the encoder's own errors, over memory.
+pub fn member(text: &[u8]) -> io::Result<Vec<u8>> {
+    let front = Front::new(text)?;
+    let end = front.finish(&[])?;
+    Ok([front.bytes, end].concat())
+}
+
 /// The front of the newest page that anybody wanted compressed.
 #[derive(Debug, Default)]
 pub struct Cache {
@@ -111,6 +121,11 @@ mod tests {
             let member = [front.as_ref(), &front.finish(end.as_bytes()).unwrap()].concat();
             prop_assert_eq!(unzip(&member), [page.as_bytes(), end.as_bytes()].concat());
         }
+    }
+
+    #[test]
+    fn a_text_alone_is_a_member() {
+        assert_eq!(unzip(&member(b"{}\n").unwrap()), b"{}\n");
     }
 
     #[test]

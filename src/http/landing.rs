@@ -1,5 +1,7 @@
 //! The page at `/`, for a person who typed the address.
 
+use crate::exposition::style::sheet;
+
 /// HTML5, no script, nothing loaded; readable in light and dark.
 pub const PAGE: &str = concat!(
     r##"<!DOCTYPE html>
@@ -10,16 +12,10 @@ pub const PAGE: &str = concat!(
 <meta name="color-scheme" content="light dark">
 <title>stall_exporter</title>
 <style>
-:root { --ink: #1b1f24; --paper: #ffffff; --link: #0b57d0; --faint: #57606a; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6e8eb; --paper: #14171a; --link: #8ab4f8; --faint: #9aa4ae; }
-}
-body { margin: 3rem auto; padding: 0 1rem; max-width: 40rem; color: var(--ink); background: var(--paper);
-  font: 1rem/1.5 system-ui, sans-serif; }
-a { color: var(--link); }
-dt { font-weight: 600; }
+"##,
+    sheet!(),
+    r##"dt { font-weight: 600; }
 dd { margin: 0 0 .75rem; }
-footer { margin-top: 2rem; color: var(--faint); font-size: .875rem; }
 </style>
 </head>
 <body>
@@ -27,6 +23,8 @@ footer { margin-top: 2rem; color: var(--faint); font-size: .875rem; }
 <h1>stall_exporter</h1>
 <p>What is stuck on this host, since when, and on what.</p>
 <dl>
+<dt><a href="/stalls">/stalls</a></dt><dd>what is stuck, who probably holds it, and what to do</dd>
+<dt><a href="/stalls.json">/stalls.json</a></dt><dd>the same for programs</dd>
 <dt><a href="/metrics">/metrics</a></dt><dd>for Prometheus</dd>
 <dt><a href="/-/healthy">/-/healthy</a></dt><dd>whether the exporter answers</dd>
 <dt><a href="/-/ready">/-/ready</a></dt><dd>whether it has data, and if not, why</dd>

@@ -12,6 +12,8 @@
 //! | path | answer |
 //! |---|---|
 //! | `/metrics` | the newest page, then our own instrumentation; text 0.0.4, gzip when accepted |
+//! | `/stalls` | what is stuck, for people; `?refresh=5` makes a browser ask again every 5 s |
+//! | `/stalls.json` | the same for programs; gzip when accepted |
 //! | `/-/healthy` | 200 as long as this loop turns |
 //! | `/-/ready` | 200, or 503 and the reason |
 //! | `/` | a page of links |
@@ -26,6 +28,7 @@ mod response;
 mod routes;
 mod server;
 mod stats;
+mod told;
 
 #[cfg(test)]
 mod tests;

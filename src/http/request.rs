@@ -18,6 +18,8 @@ pub struct Request {
     pub method: Method,
     /// Path of the target: no scheme, no authority, no query.
     pub path: String,
+    /// `refresh=SECONDS` of the query, 1 to 3600: how often a browser is to ask again.
+    pub refresh: Option<u16>,
     /// The client takes gzip.
     pub gzip: bool,
     /// The client wants the connection kept. HTTP/1.0 clients have to say so.
@@ -74,6 +76,9 @@ fn interpret(head: &httparse::Request<'_, '_>) -> Result<Request, (Code, &'stati
     Ok(Request {
         method,
         path: path(head.path.unwrap_or_default()).to_owned(),
+        refresh: parameter(head.path.unwrap_or_default(), "refresh")
+            .and_then(|seconds| seconds.parse().ok())
+            .filter(|seconds| (1..=3600).contains(seconds)),
         gzip: accepts_gzip(headers),
         keep_alive: if old {
             has_token(headers, "connection", "keep-alive")
@@ -99,6 +104,16 @@ fn path(target: &str) -> &str {
         None | Some("") => "/",
         Some(path) => path,
     }
+}
+
+/// The first value of a parameter in the query of a target. Nothing is decoded: what we take is digits.
+fn parameter<'t>(target: &'t str, name: &str) -> Option<&'t str> {
+    let (_, query) = target.split('#').next()?.split_once('?')?;
+    query
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .find(|(key, _)| *key == name)
+        .map(|(_, value)| value)
 }
 
 /// The values of all header lines called `name`.
@@ -197,6 +212,7 @@ mod tests {
         let expected = Request {
             method: Method::Get,
             path: "/metrics".to_owned(),
+            refresh: None,
             gzip: true,
             keep_alive: true,
             old: false,
@@ -221,6 +237,25 @@ mod tests {
             ("h:443", "h:443"),
         ] {
             assert_eq!(request(&format!("GET {target} HTTP/1.1\r\n\r\n")).path, expected, "{target}");
+        }
+    }
+
+    #[test]
+    fn only_a_sane_refresh_counts() {
+        for (target, expected) in [
+            ("/stalls?refresh=5", Some(5)),
+            ("/stalls?x&refresh=3600&refresh=1#refresh=2", Some(3600)),
+            ("http://h/stalls?refresh=1", Some(1)),
+            ("/stalls", None),
+            ("/stalls?refresh", None),
+            ("/stalls?refresh=0", None),
+            ("/stalls?refresh=3601", None),
+            ("/stalls?refresh=-1", None),
+            ("/stalls?refresh=5;url=http://x", None),
+            ("/stalls?refresh=%35", None),
+            ("/stalls#?refresh=5", None),
+        ] {
+            assert_eq!(request(&format!("GET {target} HTTP/1.1\r\n\r\n")).refresh, expected, "{target}");
         }
     }
 

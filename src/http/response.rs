@@ -63,6 +63,8 @@ pub enum Chunk {
     Text(Cow<'static, str>),
     /// Bytes made for this response.
     Bytes(Vec<u8>),
+    /// Bytes made once for all who want them.
+    Shared(Arc<Vec<u8>>),
     /// The text of a page.
     Page(Arc<Page>),
     /// A page, compressed.
@@ -74,6 +76,7 @@ impl AsRef<[u8]> for Chunk {
         match self {
             Self::Text(text) => text.as_bytes(),
             Self::Bytes(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
             Self::Page(page) => &page.text,
             Self::Zipped(front) => (**front).as_ref(),
         }
@@ -85,14 +88,14 @@ impl AsRef<[u8]> for Chunk {
 pub struct Answer {
     /// Status code.
     pub code: Code,
-    headers: Vec<(&'static str, &'static str)>,
+    headers: Vec<(&'static str, Cow<'static, str>)>,
     body: Vec<Chunk>,
 }
 
 impl Answer {
     /// An answer with this body.
     pub fn new(code: Code, content_type: &'static str, body: Vec<Chunk>) -> Self {
-        Self { code, headers: vec![("Content-Type", content_type)], body }
+        Self { code, headers: vec![("Content-Type", Cow::Borrowed(content_type))], body }
     }
 
     /// One line for a person.
@@ -102,8 +105,8 @@ impl Answer {
     }
 
     /// The same with one more header.
-    pub fn with(mut self, name: &'static str, value: &'static str) -> Self {
-        self.headers.push((name, value));
+    pub fn with(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
+        self.headers.push((name, value.into()));
         self
     }
 
@@ -132,11 +135,11 @@ pub struct Form {
     pub old: bool,
 }
 
-fn head(code: Code, headers: &[(&str, &str)], length: usize, form: Form) -> io::Result<Vec<u8>> {
-    let headers = [("Server", "stall_exporter")]
+fn head(code: Code, headers: &[(&str, Cow<'static, str>)], length: usize, form: Form) -> io::Result<Vec<u8>> {
+    let headers = [("Server", Cow::Borrowed("stall_exporter"))]
         .iter()
         .chain(headers)
-        .filter_map(|(name, value)| Header::from_bytes(*name, *value).ok())
+        .filter_map(|(name, value)| Header::from_bytes(*name, value.as_bytes()).ok())
         .collect();
     let mut head = Vec::with_capacity(256);
     tiny_http::Response::new(StatusCode(code as u16), headers, io::empty(), Some(length), None)

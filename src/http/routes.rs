@@ -12,6 +12,7 @@ use super::gzip::Cache;
 use super::landing;
 use super::request::Request;
 use super::response::{Answer, Chunk, Code};
+use super::told::{self, Face};
 use crate::base::clock::Mono;
 use crate::runtime::board::Page;
 
@@ -26,7 +27,16 @@ pub enum Route {
     /// The answer is known.
     Now(Answer),
     /// A page is wanted, as fresh as the deadline allows.
-    Scrape,
+    Scrape(Wanted),
+}
+
+/// What is made of the page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// `/metrics`.
+    Metrics,
+    /// `/stalls` or `/stalls.json`; a browser asks again after so many seconds.
+    Stalls(Face, Option<u16>),
 }
 
 /// Decides about `request`.
@@ -39,7 +49,9 @@ pub fn route(request: &Request, page: &Page) -> Route {
         return Route::Now(Answer::line(Code::BodyRefused, "a request has no body here"));
     }
     Route::Now(match request.path.as_str() {
-        "/metrics" => return Route::Scrape,
+        "/metrics" => return Route::Scrape(Wanted::Metrics),
+        "/stalls" => return Route::Scrape(Wanted::Stalls(Face::Html, request.refresh)),
+        "/stalls.json" => return Route::Scrape(Wanted::Stalls(Face::Json, None)),
         "/" => {
             let body = vec![Chunk::Text(Cow::Borrowed(landing::PAGE))];
             Answer::new(Code::Ok, "text/html; charset=utf-8", body)
@@ -67,6 +79,8 @@ pub fn too_many(scrapes_max: usize) -> Answer {
 /// A scrape that waits for a page.
 #[derive(Debug, Clone, Copy)]
 pub struct Scrape {
+    /// What is made of it.
+    pub wanted: Wanted,
     /// The board's ticket; zero, which every page answers, when none was needed.
     pub ticket: u64,
     /// When it was asked for.
@@ -83,7 +97,7 @@ impl Scrape {
         page.answers >= self.ticket
     }
 
-    /// The answer made of `page`, whatever its age, and of our own instrumentation.
+    /// The answer made of `page`, whatever its age.
     ///
     /// # Errors
     /// None in practice: the encoder's own errors, over memory.
@@ -93,11 +107,29 @@ impl Scrape {
         now: Mono,
         site: &Site<'_>,
         zipped: &mut Cache,
+        told: &mut told::Cache,
     ) -> io::Result<Answer> {
         if page.text.is_empty() {
             let answer = Answer::line(Code::Unavailable, "no page has been built yet; /-/ready says why");
             return Ok(answer.with("Retry-After", "1"));
         }
+        match self.wanted {
+            Wanted::Metrics => self.metrics(page, now, site, zipped),
+            Wanted::Stalls(face, refresh) => {
+                let body = told.body(page, now, face, self.gzip)?;
+                Ok(self.encoded(told::answer(face, body, refresh)))
+            }
+        }
+    }
+
+    /// The page and our own instrumentation.
+    fn metrics(
+        &self,
+        page: &Arc<Page>,
+        now: Mono,
+        site: &Site<'_>,
+        zipped: &mut Cache,
+    ) -> io::Result<Answer> {
         if !self.is_answered_by(page) {
             site.stats.stale_scrapes.inc();
         }
@@ -112,9 +144,13 @@ impl Scrape {
         } else {
             vec![Chunk::Page(Arc::clone(page)), Chunk::Bytes(own)]
         };
-        let answer = Answer::new(Code::Ok, "text/plain; version=0.0.4; charset=utf-8", body);
+        Ok(self.encoded(Answer::new(Code::Ok, "text/plain; version=0.0.4; charset=utf-8", body)))
+    }
+
+    /// Says how the body is encoded.
+    fn encoded(&self, answer: Answer) -> Answer {
         let answer = answer.with("Vary", "Accept-Encoding");
-        Ok(if self.gzip { answer.with("Content-Encoding", "gzip") } else { answer })
+        if self.gzip { answer.with("Content-Encoding", "gzip") } else { answer }
     }
 }
 

@@ -12,7 +12,7 @@ use rustix::net::{SocketFlags, accept_with};
 use super::conn::{Conn, Signs, Turn};
 use super::gzip::Cache;
 use super::permit::Permits;
-use super::{Listeners, Site};
+use super::{Listeners, Site, told};
 use crate::base::clock::{self, Mono};
 use crate::runtime::board::Page;
 
@@ -30,6 +30,7 @@ pub struct Server<'a> {
     /// Index of the connection that is being served: the one to blame for a panic.
     at_work: Option<usize>,
     zipped: Cache,
+    told: told::Cache,
     permits: Permits,
     /// A descriptor held back, so that one can be had when there is none left.
     reserve: Option<OwnedFd>,
@@ -54,6 +55,7 @@ impl<'a> Server<'a> {
             conns: Vec::new(),
             at_work: None,
             zipped: Cache::default(),
+            told: told::Cache::default(),
             permits: Permits::new(site.web.max_requests),
             reserve: reserve(),
             accept_from: Mono::default(),
@@ -75,6 +77,7 @@ impl<'a> Server<'a> {
             _ => self.conns.clear(),
         }
         self.zipped = Cache::default();
+        self.told = told::Cache::default();
         true
     }
 
@@ -95,6 +98,7 @@ impl<'a> Server<'a> {
         }
         let page = self.site.board.newest();
         self.zipped.sweep(&page);
+        self.told.sweep(&page);
         self.shed(&mut found.conns, now);
         // From the last to the first: whatever is moved into a freed place has had its turn.
         for (index, flags) in found.conns.into_iter().enumerate().rev() {
@@ -170,7 +174,8 @@ impl<'a> Server<'a> {
             return;
         };
         self.at_work = Some(index);
-        let mut turn = Turn { site: self.site, now, page, zipped: &mut self.zipped, permits: &self.permits };
+        let (zipped, told) = (&mut self.zipped, &mut self.told);
+        let mut turn = Turn { site: self.site, now, page, zipped, told, permits: &self.permits };
         let open = conn.advance(signs, &mut turn);
         self.at_work = None;
         if !open {

@@ -15,7 +15,9 @@ use rustix::net::sockopt;
 use super::stats::Timeout;
 use super::*;
 use crate::base::clock::{self, Mono};
+use crate::exposition::stalls::json;
 use crate::runtime::board::Page;
+use crate::snapshot::stall::{Report, SCHEMA, Stall};
 
 /// No step of a test takes longer than this, unless something is broken.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -135,7 +137,7 @@ fn publish(board: &Board, text: &[u8], answers: u64) {
 }
 
 fn publish_built(board: &Board, text: &[u8], answers: u64, built: Mono) {
-    board.publish(Page { text: text.to_vec(), built, answers, not_ready: None });
+    board.publish(Page { text: text.to_vec(), built, answers, ..Page::default() });
 }
 
 fn answer_wishes(board: &Board, text: &[u8], ticks: &AtomicU64, stop: &OwnedFd) {
@@ -283,6 +285,69 @@ fn gzip_and_head_agree_with_the_plain_answer() {
     assert!(head.header("Content-Length").unwrap().parse::<usize>().unwrap() > 110_000);
     // The next answer follows directly: HEAD had no body.
     assert_eq!(client.get("/-/healthy").code, 200);
+}
+
+#[test]
+fn what_is_stuck_is_told_to_people_and_to_programs() {
+    let port = Port::open(limits(), Engine::Silent);
+    let mut client = port.client();
+    let stall = Stall { title: "a\u{1b}[2J</h2><script>".to_owned(), ..Stall::default() };
+    let report = Report { schema: SCHEMA.to_owned(), stalls: vec![stall], ..Report::default() };
+    let publish = |built| {
+        let text = b"a 1\n".to_vec();
+        port.board.publish(Page {
+            text,
+            report: report.clone(),
+            built,
+            answers: u64::MAX,
+            ..Page::default()
+        });
+    };
+    publish(clock::now().plus(Duration::from_secs(3600)));
+
+    let html = client.get("/stalls");
+    assert_eq!((html.code, html.header("Content-Type")), (200, Some("text/html; charset=utf-8")));
+    assert_eq!((html.header("Cache-Control"), html.header("Refresh")), (Some("no-store"), None));
+    assert!(html.header("Content-Security-Policy").unwrap().starts_with("default-src 'none'"));
+    assert!(html.text().contains("a\\x1b[2J&lt;/h2&gt;&lt;script&gt;"), "{}", html.text());
+    assert_eq!(client.get("/stalls?refresh=5").header("Refresh"), Some("5"));
+    assert_eq!(client.get("/stalls?refresh=0").header("Refresh"), None);
+
+    let plain = client.get("/stalls.json");
+    assert_eq!((plain.code, plain.header("Content-Type")), (200, Some("application/json")));
+    assert_eq!(json::decode(&plain.body).unwrap(), report);
+    for path in ["/stalls", "/stalls.json"] {
+        let whole = client.get(path);
+        let zipped = client.send(format!("GET {path} HTTP/1.1\r\nAccept-Encoding: gzip\r\n\r\n")).reply();
+        assert_eq!(zipped.header("Content-Encoding"), Some("gzip"));
+        let mut text = Vec::new();
+        flate2::read::GzDecoder::new(zipped.body.as_slice()).read_to_end(&mut text).unwrap();
+        assert_eq!(text, whole.body);
+        let head = client.send(format!("HEAD {path} HTTP/1.1\r\n\r\n")).reply_with_body(false);
+        assert_eq!(head.header("Content-Length"), whole.header("Content-Length"));
+    }
+
+    // Of long ago, as from an engine that is stuck: it says so itself.
+    publish(Mono::default());
+    assert!(client.get("/stalls").text().contains("old: the exporter has not come to a newer look."));
+    assert_eq!(json::decode(&client.get("/stalls.json").body).unwrap().notices.len(), 1);
+    assert_eq!(port.stats.scrapes(), 0, "only /metrics is counted as a scrape");
+}
+
+#[test]
+fn what_is_stuck_is_as_fresh_as_a_scrape_and_shares_its_room() {
+    let port = Port::open(Web { max_requests: 1, ..limits() }, Engine::Stuck);
+    let mut waiting = port.client();
+    waiting.send("GET /stalls HTTP/1.1\r\n\r\n");
+    until("it asks for a tick", || port.board.engine_woken() == 1);
+    for path in ["/stalls", "/stalls.json", "/metrics"] {
+        let refused = port.get(path);
+        assert_eq!((refused.code, refused.header("Retry-After")), (503, Some("1")), "{path}");
+    }
+    publish(&port.board, b"now 1\n", 1);
+    assert_eq!(waiting.reply().code, 200);
+    let empty = Port::open(Web { scrape_deadline: Duration::from_millis(20), ..limits() }, Engine::Silent);
+    assert_eq!(empty.get("/stalls").code, 503);
 }
 
 #[test]

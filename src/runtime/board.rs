@@ -10,12 +10,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::base::clock::Mono;
+use crate::snapshot::stall::Report;
 
 /// One finished page.
 #[derive(Debug, Default)]
 pub struct Page {
     /// Text exposition 0.0.4 of the snapshot.
     pub text: Vec<u8>,
+    /// What is stuck, in words; rendered when somebody asks for it.
+    pub report: Report,
     /// When the tick behind it began.
     pub built: Mono,
     /// Highest scrape ticket that this page answers: every wish up to it was made before the tick began.

@@ -5,6 +5,7 @@ pub mod logging;
 pub mod probe;
 pub mod probes;
 pub mod process;
+pub mod sandbox;
 pub mod shared;
 pub mod supervisor;
 pub mod warden;

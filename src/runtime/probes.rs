@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::base::clock::Mono;
 use crate::config;
 use crate::health::{Health, LaneState, StuckAt};
-use crate::runtime::shared::{Region, SLOTS_MAX};
+use crate::runtime::shared::{Region, SLOTS_MAX, Wall};
 use crate::runtime::supervisor::Supervisor;
 use crate::runtime::wire::{self, Intake, Order, Report, WireError};
 use crate::sample::{Frame, Lane};
@@ -253,7 +253,16 @@ impl Probes {
         health.abandoned_now = u64::try_from(self.supervisor.abandoned()).unwrap_or(u64::MAX);
         health.spawned = self.supervisor.spawned_total;
         health.lost = self.supervisor.lost_total;
+        health.walls = self.walls();
         health.warden_silent = self.unanswered.map_or(Duration::ZERO, |at| now.since(at));
+    }
+
+    /// What the processes say of their walls; nothing of a probe that is not there.
+    fn walls(&self) -> Vec<(&'static str, &'static str, bool)> {
+        let probe = self.supervisor.live().map(Wall::ProbeSeccomp);
+        let walls = [Wall::FrontSeccomp, Wall::FrontLandlock, Wall::WardenSeccomp].into_iter().chain(probe);
+        let said = walls.filter_map(|wall| Some((wall.names(), self.region.stands(wall)?)));
+        said.map(|((process, kind), stands)| (process, kind, stands)).collect()
     }
 
     fn lane_state(&self, lane: Lane, now: Mono) -> LaneState {

@@ -99,10 +99,57 @@ impl Doing {
     }
 }
 
+/// A wall of the sandbox. Whether it stands, its process says itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wall {
+    /// Front's filter of system calls.
+    FrontSeccomp,
+    /// Front's Landlock domain.
+    FrontLandlock,
+    /// The warden's filter of system calls.
+    WardenSeccomp,
+    /// The filter of the probe in this slot.
+    ProbeSeccomp(usize),
+}
+
+impl Wall {
+    /// The label values: process and kind.
+    pub const fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::FrontSeccomp => ("front", "seccomp"),
+            Self::FrontLandlock => ("front", "landlock"),
+            Self::WardenSeccomp => ("warden", "seccomp"),
+            Self::ProbeSeccomp(_) => ("probe", "seccomp"),
+        }
+    }
+
+    const fn index(self) -> usize {
+        match self {
+            Self::FrontSeccomp => 0,
+            Self::FrontLandlock => 1,
+            Self::WardenSeccomp => 2,
+            Self::ProbeSeccomp(slot) => 3 + slot % SLOTS_MAX,
+        }
+    }
+}
+
+const CELLS: usize = SLOTS_MAX * Lane::ALL.len();
+const WALLS: usize = 3 + SLOTS_MAX;
+/// Said of a wall; zero is nothing yet.
+const IS_MISSING: u64 = 1;
+const STANDS: u64 = 2;
+
+#[derive(Debug)]
+#[repr(C)]
+struct Shared {
+    cells: [Cell; CELLS],
+    walls: [AtomicU64; WALLS],
+}
+
 /// The mapping. It is never unmapped: the process that made it and all its children live with it.
 #[derive(Debug, Clone, Copy)]
 pub struct Region {
-    cells: &'static [Cell],
+    shared: &'static Shared,
 }
 
 impl Region {
@@ -111,22 +158,20 @@ impl Region {
     /// # Errors
     /// The error of `mmap(2)`.
     pub fn map() -> std::io::Result<Self> {
-        let count = SLOTS_MAX * Lane::ALL.len();
         let flags = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a fresh anonymous mapping at an address of the kernel's choice aliases nothing.
-        let base = unsafe {
-            mmap_anonymous(std::ptr::null_mut(), count * size_of::<Cell>(), flags, MapFlags::SHARED)
-        }?;
-        // SAFETY: the mapping has this size, is page-aligned, zeroed (a valid Cell: atomics of zero) and never
+        let base =
+            unsafe { mmap_anonymous(std::ptr::null_mut(), size_of::<Shared>(), flags, MapFlags::SHARED) }?;
+        // SAFETY: the mapping has this size, is page-aligned, zeroed (a valid Shared: atomics of zero) and never
         // unmapped; other processes write it through atomics only.
-        let cells = unsafe { std::slice::from_raw_parts(base.cast::<Cell>(), count) };
-        Ok(Self { cells })
+        let shared = unsafe { &*base.cast::<Shared>() };
+        Ok(Self { shared })
     }
 
     /// The cell of a lane in a slot, for its reader and writer alike.
     pub fn beat(&self, slot: usize, lane: Lane) -> Beat {
         let index = (slot % SLOTS_MAX) * Lane::ALL.len() + lane.index();
-        Beat { cell: self.cells.get(index).unwrap_or(&SPARE) }
+        Beat { cell: self.shared.cells.get(index).unwrap_or(&SPARE) }
     }
 
     /// Clears a slot before a new probe takes it.
@@ -136,6 +181,26 @@ impl Region {
             for value in [&cell.doing, &cell.subject, &cell.cpu_ns, &cell.panics, &cell.next_ns] {
                 value.store(0, Ordering::SeqCst);
             }
+        }
+        self.say(Wall::ProbeSeccomp(slot), 0);
+    }
+
+    /// A process says whether its wall stands.
+    pub fn tell(&self, wall: Wall, stands: bool) {
+        self.say(wall, if stands { STANDS } else { IS_MISSING });
+    }
+
+    /// Whether a wall stands; nothing while its process has not said so.
+    pub fn stands(&self, wall: Wall) -> Option<bool> {
+        match self.shared.walls.get(wall.index())?.load(Ordering::Acquire) {
+            0 => None,
+            said => Some(said == STANDS),
+        }
+    }
+
+    fn say(&self, wall: Wall, said: u64) {
+        if let Some(word) = self.shared.walls.get(wall.index()) {
+            word.store(said, Ordering::Release);
         }
     }
 }
@@ -252,6 +317,24 @@ mod tests {
         assert_eq!(region.beat(2, Lane::Tasks).doing(), Doing::Nothing, "cells are apart");
         region.clear(2);
         assert_eq!(beat.doing(), Doing::Nothing);
+    }
+
+    #[test]
+    fn a_wall_is_unknown_until_its_process_says_so() {
+        let region = Region::map().unwrap();
+        let walls = [Wall::FrontSeccomp, Wall::FrontLandlock, Wall::WardenSeccomp, Wall::ProbeSeccomp(0)];
+        for (index, wall) in walls.into_iter().chain([Wall::ProbeSeccomp(SLOTS_MAX - 1)]).enumerate() {
+            assert_eq!(region.stands(wall), None, "{wall:?}");
+            region.tell(wall, index % 2 == 0);
+            assert_eq!(region.stands(wall), Some(index % 2 == 0), "{wall:?}");
+        }
+        region.clear(SLOTS_MAX - 1);
+        assert_eq!(
+            region.stands(Wall::ProbeSeccomp(SLOTS_MAX - 1)),
+            None,
+            "the next probe must say it again"
+        );
+        assert_eq!(region.stands(Wall::WardenSeccomp), Some(true));
     }
 
     #[test]

@@ -63,7 +63,7 @@ pub struct Stall {
     pub suspects: Vec<Suspect>,
     /// Commands that prove it, safe to run in the incident.
     pub prove: Vec<String>,
-    /// What to do, reversible acts first.
+    /// What to do, reversible acts first. Here and in the other sentences a command may stand between backticks.
     pub act: Vec<String>,
     /// What not to do.
     pub avoid: Vec<String>,

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::base::bounded::{LABEL_MAX, label};
+
 /// A kernel release, as far as behaviour depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
@@ -52,6 +54,13 @@ impl fmt::Display for Version {
     }
 }
 
+/// The host's name and the kernel's release, from `uname(2)`.
+pub fn names() -> (String, String) {
+    let uname = rustix::system::uname();
+    let text = |name: &std::ffi::CStr| label(name.to_bytes(), LABEL_MAX);
+    (text(uname.nodename()), text(uname.release()))
+}
+
 /// Load averages of `sysinfo(2)` in the kernel's own 11-bit fixed point (do_sysinfo, kernel/sys.c): one, five and
 /// fifteen minutes. No file, no lock.
 #[allow(clippy::useless_conversion, reason = "unsigned long is narrower on 32 bit")]
@@ -72,6 +81,8 @@ mod tests {
         assert_eq!(Version::parse("7.0-rc1"), Some(Version::new(7, 0, 0)));
         assert_eq!(Version::parse("linux"), None);
         assert!(Version::running().is_some());
+        let (host, release) = names();
+        assert!(!host.is_empty() && Version::parse(&release) == Version::running());
     }
 
     #[test]

@@ -15,9 +15,9 @@ use crate::track::scene::{Party, Scene, StuckDevice};
 pub const NAMED_FROM: f64 = 0.3;
 /// No score is higher: it is never certain.
 const SCORE_MAX: f64 = 0.95;
-/// Whoever holds a lock stood still before the first who waits for it; so much later its first look may have come.
+/// What holds a lock up began before the first who waits for it; so much later its first look may have come.
 const SLACK: Duration = Duration::from_secs(12);
-/// What a suspect that stood still only later than the first waiter is worth.
+/// What a suspect whose trouble began later than the first wait is worth.
 const LATER: f64 = 0.5;
 /// A runnable thread that was off its CPU for less is nobody's holder: every busy host has such ones.
 const STARVED_MIN: Duration = Duration::from_secs(1);
@@ -96,12 +96,12 @@ impl<'a> Suspect<'a> {
         self
     }
 
-    /// A holder stood still before those who wait for it, or its first look came within the slack.
+    /// What holds a lock up began before those who wait for it, or its first look came within the slack.
     fn timed(self, since: Mono, first: Mono) -> Self {
         if since <= first.plus(SLACK) {
-            self.ground(0.2, "it stood still before the first of them did, or at the same time")
+            self.ground(0.2, "that began before the first of them waited, or at the same time")
         } else {
-            let mut later = self.ground(0.0, "but it stood still only after the first of them did");
+            let mut later = self.ground(0.0, "but that began only after the first of them waited");
             later.score *= LATER;
             later
         }

@@ -4,6 +4,7 @@
 //! * [`descriptors`]: no file descriptor left.
 //! * [`leaks`]: what thousands of scrapes leave behind.
 //! * [`walls`]: what the processes open, execute and connect to, as the kernel sees it.
+//! * [`sandbox`]: what the kernel refuses them.
 //! * [`page`]: the page as Prometheus's own tools judge it.
 //! * [`protocol`]: methods, codings, status codes.
 //! * [`stderr`]: nobody takes the log.
@@ -27,6 +28,7 @@ mod hostile;
 mod leaks;
 mod page;
 mod protocol;
+mod sandbox;
 mod stderr;
 mod trace;
 mod walls;

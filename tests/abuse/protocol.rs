@@ -36,6 +36,18 @@ fn every_method_coding_and_path_has_its_answer() {
     let healthy = client.get("/-/healthy", "");
     assert_eq!((healthy.status, healthy.text().as_str()), (200, "healthy\n"));
 
+    for (path, kind) in [("/stalls", "text/html; charset=utf-8"), ("/stalls.json", "application/json")] {
+        let plain = client.get(path, "");
+        assert_eq!((plain.status, plain.header("content-type")), (200, Some(kind)));
+        assert_eq!(plain.header("cache-control"), Some("no-store"));
+        let zipped = client.get(path, "Accept-Encoding: gzip\r\n");
+        assert_eq!((zipped.status, zipped.header("content-encoding")), (200, Some("gzip")));
+        let head = client.ask("HEAD", path, "").expect("a head");
+        assert_eq!((head.status, head.header("content-type")), (200, Some(kind)));
+        let refused = client.ask("POST", path, "").expect("an answer");
+        assert_eq!((refused.status, refused.header("allow")), (405, Some("GET, HEAD")));
+    }
+
     assert_eq!(client.get("/metric", "").status, 404);
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "BREW"] {
         let refused = client.ask(method, "/metrics", "").expect("an answer");
@@ -44,7 +56,7 @@ fn every_method_coding_and_path_has_its_answer() {
     assert_eq!(client.get("/metrics?name[]=x", "").status, 200, "a query does not matter");
 
     let codes = Page::parse(&client.get("/metrics", "").text()).expect("a strict page");
-    for (code, answers) in [("404", 1.0), ("405", 5.0), ("503", 0.0)] {
+    for (code, answers) in [("404", 1.0), ("405", 7.0), ("503", 0.0)] {
         assert_eq!(codes.expect("stall_exporter_http_requests_total", &[("code", code)]), answers, "{code}");
     }
 }

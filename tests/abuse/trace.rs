@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use crate::support::process::Pid;
 
-/// What strace is to show: everything with a path, everything that makes a socket, a process or a name, and the ways
-/// around them. A `?` lets a name pass that this strace does not know.
-pub const CALLS: &str = "trace=%file,socket,socketpair,connect,ioctl,clone,clone3,fork,vfork,prctl,?open_by_handle_at,\
-                         ?io_uring_setup,?ptrace,?process_vm_readv,?pidfd_getfd,?bpf,?perf_event_open";
+/// What strace is to show: everything with a path, everything that makes a socket, a process, a name or a wall, and the
+/// ways around them. A `?` lets a name pass that this strace does not know.
+pub const CALLS: &str = "trace=%file,socket,socketpair,connect,ioctl,clone,clone3,fork,vfork,prctl,?seccomp,\
+                         ?landlock_restrict_self,?open_by_handle_at,?io_uring_setup,?ptrace,?process_vm_readv,\
+                         ?pidfd_getfd,?bpf,?perf_event_open";
 
 /// One system call.
 #[derive(Debug, Clone)]
@@ -41,7 +42,8 @@ impl Call {
         }
     }
 
-    fn creates(&self) -> bool {
+    /// Whether it makes a process or a thread.
+    pub fn creates(&self) -> bool {
         matches!(self.name.as_str(), "clone" | "clone3" | "fork" | "vfork")
     }
 }

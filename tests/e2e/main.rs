@@ -26,6 +26,8 @@ mod processes;
 mod scale;
 mod scene;
 mod service;
+mod stalls;
+mod starved;
 mod throttle;
 mod waits;
 
@@ -41,5 +43,7 @@ fn main() -> std::process::ExitCode {
         kthread::CASES,
         disk::CASES,
         service::CASES,
+        starved::CASES,
+        stalls::CASES,
     ])
 }

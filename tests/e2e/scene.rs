@@ -1,8 +1,9 @@
 //! What most cases begin with: a tree that shows the exporter what the case made, and an exporter on it.
 
+use std::process::{Child, Command};
 use std::time::Duration;
 
-use crate::support::exporter::Exporter;
+use crate::support::exporter::{Exporter, end};
 use crate::support::fault::Fault;
 use crate::support::page::Page;
 use crate::support::proc_tree::ProcTree;
@@ -84,6 +85,27 @@ pub fn shot(exporter: &Exporter) -> Shot {
 /// Sleeps until the next sample of a case that looks several times a second.
 pub fn pause() {
     std::thread::sleep(Duration::from_millis(200));
+}
+
+/// A process that wants a whole CPU. Dropping it ends it.
+pub struct Busy(Child);
+
+impl Busy {
+    /// A shell that counts to nothing.
+    pub fn start() -> Self {
+        Self(Command::new("sh").args(["-c", "while :; do :; done"]).spawn().expect("a shell"))
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> Pid {
+        Pid::try_from(self.0.id()).expect("a pid fits")
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        end(&mut self.0, Duration::from_secs(5));
+    }
 }
 
 /// One vfork parent, and since when it waits.

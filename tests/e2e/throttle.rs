@@ -2,15 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
 use std::time::Duration;
 
 use crate::harness::Case;
-use crate::scene::{LATE, Scene};
+use crate::scene::{Busy, LATE, Scene};
 use crate::support::cgroup::{Group, ROOT};
-use crate::support::exporter::{Exporter, end};
+use crate::support::exporter::Exporter;
 use crate::support::page::Page;
-use crate::support::process::Pid;
 use crate::support::{now_ns, seconds, wait_for, wait_until};
 
 pub const CASES: &[Case] = &[
@@ -29,25 +27,6 @@ const USAGE: &str = "stall_cgroup_cpu_usage_seconds_total";
 const ARGS: [&str; 2] = ["--throttle.interval", "1s"];
 /// A search with [`ARGS`], a sample, and what is late.
 const FOUND: Duration = Duration::from_millis(1000 + 900 + (LATE * 2000.0) as u64);
-
-/// A process that wants a whole CPU. Dropping it ends it.
-struct Busy(Child);
-
-impl Busy {
-    fn start() -> Self {
-        Self(Command::new("sh").args(["-c", "while :; do :; done"]).spawn().expect("a shell"))
-    }
-
-    fn pid(&self) -> Pid {
-        Pid::try_from(self.0.id()).expect("a pid fits")
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        end(&mut self.0, Duration::from_secs(5));
-    }
-}
 
 fn label(group: &Group) -> String {
     format!("/{}", group.name().trim_start_matches("cpu/"))

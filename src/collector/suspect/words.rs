@@ -184,11 +184,13 @@ fn who_waits(finding: &Finding<'_>, config: &Config) -> String {
         .filter(|(bit, _)| among(*bit))
         .map(|(_, name)| if name == "init" { "PID 1" } else { name })
         .collect();
-    let waits = if number == 1 { "1 task waits".to_owned() } else { format!("{number} tasks wait") };
+    let (tasks, wait) = (tasks(number), if number == 1 { "waits" } else { "wait" });
     match services.split_last() {
-        None => waits,
-        Some((last, [])) => format!("{waits} ({last} among them)"),
-        Some((last, rest)) => format!("{waits} ({} and {last} among them)", rest.join(", ")),
+        None => format!("{tasks} {wait}"),
+        // A single task is that service.
+        Some((last, [])) if number == 1 => format!("{tasks} ({last}) {wait}"),
+        Some((last, [])) => format!("{tasks} ({last} among them) {wait}"),
+        Some((last, rest)) => format!("{tasks} ({} and {last} among them) {wait}", rest.join(", ")),
     }
 }
 

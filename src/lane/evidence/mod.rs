@@ -44,6 +44,8 @@ pub struct EvidenceLane {
     marks: Option<Marks>,
     /// The next stack may be read then.
     next: Mono,
+    /// Until then there are no stacks to be had.
+    rest: Mono,
     /// A stack was read: this kernel gives them, to us.
     works: bool,
     told: bool,
@@ -64,6 +66,7 @@ impl EvidenceLane {
             pace: Duration::from_secs(60) / per_minute,
             budget: Budget::new(share, now),
             marks: None,
+            rest: now,
             works: false,
             told: false,
             sent: None,
@@ -99,7 +102,7 @@ impl EvidenceLane {
     fn failed(&mut self, error: &SourceError, now: Mono, tools: &mut Tools<'_>) -> Outcome {
         let denied = error.cause == Cause::Denied;
         if !self.works && (denied || error.vanished()) {
-            self.next = now.plus(REST);
+            self.rest = now.plus(REST);
             if !std::mem::replace(&mut self.told, true) {
                 let why = if denied {
                     "permission denied; grant CAP_SYS_ADMIN and CAP_SYS_PTRACE"
@@ -146,7 +149,8 @@ impl Work for EvidenceLane {
         let (now, cpu) = (clock::now(), clock::thread_cpu());
         if self.on {
             self.cases.meet(self.handover.wanted(), now);
-            let due = self.cases.due(now);
+            // Whoever is due and does not get a stack in a rest was not kept from it by the others.
+            let due = if now >= self.rest { self.cases.due(now) } else { Vec::new() };
             if now >= self.next {
                 self.take(&due, now, tools);
             }

@@ -269,14 +269,17 @@ fn without_stacks_the_lane_says_so_once_and_rests() {
     let mut scene = Scene::new(&eager(), vec![]);
     scene.thread(7);
     scene.thread(8);
-    let frames = scene.turn(&[7, 8]);
+    let frames = scene.turn(&[7]);
     let [Frame::Failed { lane: Lane::Evidence, why }, Frame::Evidence(skipped)] = frames.as_slice() else {
         panic!("{frames:?}")
     };
     assert!(why.contains("/stack: this kernel has none") && why.contains("--no-collector.evidence"), "{why}");
     assert_eq!(*skipped, Skipped { failed: 1, ..Skipped::default() });
-    assert!(scene.lane.next.since(clock::now()) > REST / 2);
     scene.lane.next = Mono::default();
+    assert!(scene.turn(&[7, 8]).is_empty() && scene.turn(&[]).is_empty(), "in a rest nobody is kept waiting");
+    assert!(scene.lane.rest.since(clock::now()) > REST / 2);
+    scene.lane.rest = Mono::default();
+    scene.lane.cases = Cases::new(Duration::ZERO, vec![]);
     assert_eq!(only_skipped(&scene.turn(&[7, 8])).failed, 1, "the other one, without a word");
 }
 

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::*;
+use crate::base::units::Pid;
 use crate::config::Roots;
 use crate::sample::{GroupUsage, QuotaRow};
 use crate::source::paths::RowId;
@@ -90,6 +91,7 @@ fn lane(config: &Config) -> ThrottleLane {
 #[derive(Default)]
 struct Front {
     rows: BTreeMap<String, QuotaRow>,
+    members: BTreeMap<Pid, Option<String>>,
     missed: QuotasMissed,
     whole: u64,
     entered: u64,
@@ -97,7 +99,14 @@ struct Front {
 
 impl Front {
     fn take(&mut self, frame: &Frame) {
-        let Frame::Quotas(quotas) = frame else { panic!("{frame:?}") };
+        let quotas = match frame {
+            Frame::Quotas(quotas) => quotas,
+            Frame::Members(members) => {
+                self.members.extend(members.iter().map(|member| (member.pid, member.group.clone())));
+                return;
+            }
+            other => panic!("{other:?}"),
+        };
         if quotas.whole {
             self.rows.clear();
             self.whole += 1;
@@ -331,4 +340,82 @@ fn five_thousand_groups_without_a_quota_cost_nothing_between_searches() {
     }
     assert_eq!(front.entered, 10, "one read each, no open");
     println!("observed: 5000 groups, {searched} entries, {:?} of CPU", lane.cost);
+}
+
+/// Groups that throttle from the second sample on, with their members.
+fn throttled(tree: &Tree, members: &[(&str, &str)]) -> (Host, ThrottleLane, Front) {
+    let quotas = |throttled| {
+        for (group, _) in members.iter().filter(|(group, _)| !group.ends_with("free")) {
+            tree.v1(group.as_bytes(), "7000", throttled);
+        }
+    };
+    quotas(1);
+    for (group, pids) in members {
+        tree.write(format!("cpu/{group}/cgroup.procs").as_bytes(), pids);
+        if group.ends_with("free") {
+            tree.v1(group.as_bytes(), "-1", 0);
+        }
+    }
+    let (host, mut lane, mut front) = (tree.host(), lane(&config()), Front::default());
+    front.search(&mut lane, &host);
+    quotas(2);
+    front.search(&mut lane, &host);
+    (host, lane, front)
+}
+
+#[test]
+fn starved_processes_are_found_in_groups_that_throttle_and_below_them() {
+    let tree = Tree::hybrid();
+    tree.v1(b"calm", "7000", 1);
+    tree.write(b"cpu/calm/cgroup.procs", "7\n");
+    let members = [("a", "1\n5\n"), ("a/free", "6\n"), ("a/free/own", "8\n"), ("free", "9\n")];
+    let (host, mut lane, mut front) = throttled(&tree, &members);
+    assert!(front.members.is_empty(), "nobody was asked for");
+    lane.handover.set_runnable(vec![5, 6, 7, 8, 9, 5]);
+    front.search(&mut lane, &host);
+    let group = |name: &str| Some(name.to_owned());
+    let expect = [(5, group("/a")), (6, group("/a")), (7, None), (8, group("/a/free/own")), (9, None)];
+    assert_eq!(front.members, BTreeMap::from(expect), "the nearest group that throttles");
+    front.members.clear();
+    front.search(&mut lane, &host);
+    assert!(front.members.is_empty(), "answered for a while");
+    assert_eq!(front.missed, QuotasMissed::default());
+}
+
+#[test]
+fn a_list_that_is_too_long_is_counted_and_says_nothing_of_who_is_not_found() {
+    let tree = Tree::hybrid();
+    let long = "1234567\n".repeat(10_000);
+    let (host, mut lane, mut front) = throttled(&tree, &[("a", "5\n"), ("b", long.as_str())]);
+    lane.handover.set_runnable(vec![5, 6]);
+    front.search(&mut lane, &host);
+    assert_eq!(front.members, BTreeMap::from([(5, Some("/a".to_owned()))]));
+    front.search(&mut lane, &host);
+    assert_eq!((front.missed.unread, front.missed.over_members), (1, 0));
+}
+
+/// A hundred groups throttle, and one search reads 64: what it did not come to is next.
+#[test]
+fn many_groups_are_searched_in_turn() {
+    let tree = Tree::hybrid();
+    let names: Vec<(String, String)> =
+        (0..100).map(|number| (format!("g{number:02}"), format!("{}\n", number + 500))).collect();
+    let members: Vec<(&str, &str)> = names.iter().map(|(name, pid)| (name.as_str(), pid.as_str())).collect();
+    let (host, lane, _) = throttled(&tree, &members);
+    let stamp = Entered::default();
+    let (mut reader, mut missed) = (Reader::for_probe(&host, &stamp), QuotasMissed::default());
+    let mut membership = Membership::default();
+    let now = clock::now();
+    let mut search = |starved, after| {
+        let now = now.plus(Duration::from_secs(after));
+        membership.search(starved, &lane.kept, now, &mut reader, &mut missed)
+    };
+    assert_eq!(search(vec![599], 0), [], "not found, and not known to be nowhere");
+    assert_eq!(search(vec![599], 1), [], "not asked again yet");
+    let found = search(vec![599], 5);
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].group.as_deref(), Some("/g99"));
+    assert_eq!(search(vec![599], 8), [], "answered");
+    assert_eq!(search(vec![], 9), [], "nobody starves");
+    assert_eq!(missed.over_members, 36);
 }
