@@ -121,14 +121,23 @@ pub struct Sweep {
     pub rows: Vec<Row>,
     /// Threads that were there and could not be read. What is known of them is neither extended nor ended.
     pub unread: Vec<Tid>,
-    /// Threads of each service, by bit; services past the end have none.
-    pub services: Vec<u32>,
+    /// The threads of each service, by bit; services past the end have none.
+    pub services: Vec<ServiceTasks>,
     /// The members of control groups were known; if not, the services above and in the rows are a part only.
     pub members_known: bool,
     /// The kernel keeps run times, without which a busy thread cannot be told from a starved one.
     pub run_times: bool,
     /// What the walk did not see.
     pub missed: Missed,
+}
+
+/// The threads of a service.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceTasks {
+    /// All of its processes.
+    pub all: u32,
+    /// Those of them that its rule for threads selects.
+    pub selected: u32,
 }
 
 /// Another look at the watched threads.
@@ -209,7 +218,8 @@ pub struct Row {
     pub comm: String,
     /// Recognised while reading, without a wait channel.
     pub hint: Hint,
-    /// Services it belongs to, a bit each; bit 0 is PID 1.
+    /// Services to which it matters: its process is theirs, and their rules for threads select it. A bit each; bit 0 is
+    /// PID 1.
     pub services: u64,
     /// Those are all: the members of control groups were known.
     pub services_whole: bool,

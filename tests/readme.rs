@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
+use stall_exporter::config::{self, Flags};
 use serde_json::Value;
 use stall_exporter::exposition::stalls::json;
 use stall_exporter::snapshot::stall::{KnownWait, Past, Report, SCHEMA, Stall, Suspect, Task, Wchan};
@@ -59,6 +60,20 @@ fn every_mode_that_readme_names_exists() {
     }
 }
 
+#[test]
+fn the_configuration_in_readme_is_taken() {
+    let readme = fs::read_to_string(README).expect("README.md is there");
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let blocks: Vec<&str> =
+        readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(!blocks.is_empty());
+    for (number, block) in blocks.iter().enumerate() {
+        let file = scratch.path().join(format!("{number}.toml"));
+        fs::write(&file, block).expect("scratch");
+        let loaded = config::load(&Flags { file: Some(file), ..Flags::default() });
+        assert!(loaded.is_ok(), "{:?}", loaded.err());
+    }
+}
 /// The places of a JSON value: `stalls[].tasks[].tid`. Each list is a place, too.
 fn places(value: &Value, at: &str, found: &mut BTreeSet<String>) {
     match value {

@@ -6,12 +6,12 @@
 pub struct Extra {
     /// Short name.
     pub name: String,
-    /// What it is, as the end of the sentence "9 tasks wait for …".
+    /// What it is, as the end of the sentence "9 tasks wait for …"; empty when it is not said.
     pub title: String,
-    /// What that means, for someone who does not know the kernel's words.
+    /// What that means, for someone who does not know the kernel's words; empty when it is not said.
     pub explain: String,
-    /// Functions that sleep until it is free.
+    /// Functions that sleep until it is free, without what compilers append to clones.
     pub waits: Vec<String>,
-    /// Functions that have it.
+    /// Functions that have it, written likewise.
     pub holds: Vec<String>,
 }

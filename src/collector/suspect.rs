@@ -39,7 +39,7 @@ fn show(world: &World<'_>, out: &mut Snapshot) {
         spin: world.config.spin.threshold,
         disk: world.config.blocked.threshold,
     };
-    let resources = Resources(&[]);
+    let resources = Resources(&world.config.resources);
     let keeps = world.tracks.throttle_keeps_locks;
     let scene = Scene::new(world.tracks, world.now, thresholds, resources, keeps);
     // A walk so old that it says nothing about now accuses nobody.

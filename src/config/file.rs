@@ -1,5 +1,5 @@
-//! The configuration file: read within bounds, then taken apart into settings, switches and services, each with
-//! its line and column. Says what was typed; whether it makes sense is `validate`'s business.
+//! The configuration file: read within bounds, then taken apart into settings, switches and tables, each with its
+//! line and column. Says what was typed; whether it makes sense is `validate`'s business.
 //!
 //! The document is walked as toml's spanned tree, not derived into a struct: a derived reader stops at the first
 //! fault, and its message cannot name the nearest known key.
@@ -17,8 +17,9 @@ use toml::de::{DeTable, DeValue};
 use super::fault::{Fault, Place};
 use super::settings::{COLLECTORS, SETTINGS, Setting};
 use super::suggest::nearest;
+use super::table::{Head, Item, Raw};
 use super::value::Typed;
-use super::{Given, service};
+use super::{Given, resource, service};
 
 /// A configuration is a few KiB; what is larger is some other file.
 pub const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -31,7 +32,9 @@ pub struct Document {
     /// Switches of `[collector]`.
     pub collectors: Vec<(&'static str, bool)>,
     /// Tables `[[service]]`.
-    pub services: Vec<service::Raw>,
+    pub services: Vec<Raw>,
+    /// Tables `[[resource]]`.
+    pub resources: Vec<Raw>,
     /// What could not be understood.
     pub faults: Vec<Fault>,
 }
@@ -92,13 +95,8 @@ impl Document {
         for (key, value) in root {
             let name = key.get_ref().as_ref();
             match (name, value.get_ref()) {
-                ("service", DeValue::Array(tables)) => {
-                    tables.iter().for_each(|table| self.service(source, table));
-                }
-                ("service", _) => {
-                    let place = source.key(key);
-                    self.fault(&place, "service is a list of tables", "write [[service]] before each one");
-                }
+                ("service", value) => self.services = self.tables(source, &service::HEAD, key, value),
+                ("resource", value) => self.resources = self.tables(source, &resource::HEAD, key, value),
                 ("collector", DeValue::Table(table)) => {
                     table.iter().for_each(|(key, value)| self.switch(source, key, value));
                 }
@@ -147,40 +145,43 @@ impl Document {
         }
     }
 
-    fn service(&mut self, source: &Source<'_>, table: &Value<'_>) {
-        let place = source.place(&table.span(), Some("service".to_owned()));
+    fn tables(
+        &mut self,
+        source: &Source<'_>,
+        head: &'static Head,
+        key: &Key<'_>,
+        value: &DeValue<'_>,
+    ) -> Vec<Raw> {
+        let name = head.name;
+        let DeValue::Array(tables) = value else {
+            let what = format!("{name} is a list of tables");
+            self.fault(&source.key(key), what, format!("write [[{name}]] before each one"));
+            return Vec::new();
+        };
+        tables.iter().filter_map(|table| self.table(source, head, table)).collect()
+    }
+
+    fn table(&mut self, source: &Source<'_>, head: &'static Head, table: &Value<'_>) -> Option<Raw> {
+        let name = head.name;
+        let place = source.place(&table.span(), Some(name.to_owned()));
         let DeValue::Table(keys) = table.get_ref() else {
-            return self.fault(
-                &place,
-                "a service is a table",
-                "write [[service]] with name and comm or cgroup",
-            );
+            self.fault(&place, format!("a {name} is a table"), head.todo);
+            return None;
         };
         let faults_before = self.faults.len();
-        let mut raw = service::Raw { place, name: None, comm: None, cgroup: None };
+        let mut items = Vec::new();
         for (key, value) in keys {
-            let name = key.get_ref().as_ref();
-            let field = match name {
-                "name" => &mut raw.name,
-                "comm" => &mut raw.comm,
-                "cgroup" => &mut raw.cgroup,
-                _ => {
-                    self.unknown(source, key, "key of [[service]]", ["name", "comm", "cgroup"]);
-                    continue;
-                }
-            };
-            let place = source.place(&value.span(), Some(format!("service.{name}")));
-            match value.get_ref() {
-                DeValue::String(text) => *field = Some(service::Item { text: text.to_string(), place }),
-                other => {
-                    self.fault(&place, format!("{} is not a string", typed(other)), "write it in quotes")
-                }
+            match head.keys.iter().find(|known| **known == key.get_ref().as_ref()) {
+                Some(known) => items.push(Item {
+                    key: known,
+                    typed: typed(value.get_ref()),
+                    place: source.place(&value.span(), Some(format!("{name}.{known}"))),
+                }),
+                None => self.unknown(source, key, &format!("key of [[{name}]]"), head.keys.iter().copied()),
             }
         }
         // What was misspelt would be missed again by the checks: one fault, one line.
-        if self.faults.len() == faults_before {
-            self.services.push(raw);
-        }
+        (self.faults.len() == faults_before).then_some(Raw { head, place, items })
     }
 
     fn unknown<'a>(
@@ -204,11 +205,11 @@ impl Document {
     }
 }
 
-/// The sections of the file, `service` among them, each once.
+/// The sections of the file, those with several tables among them, each once.
 fn sections() -> impl Iterator<Item = &'static str> {
     let mut names: Vec<&str> = SETTINGS.iter().map(|setting| setting.section_and_key().0).collect();
     names.dedup();
-    names.into_iter().chain(["collector", "service"])
+    names.into_iter().chain(["collector", service::HEAD.name, resource::HEAD.name])
 }
 
 fn typed(value: &DeValue<'_>) -> Typed {

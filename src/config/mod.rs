@@ -7,15 +7,19 @@
 pub mod duration;
 pub mod fault;
 pub mod file;
+pub mod resource;
 pub mod service;
 pub mod settings;
 pub mod suggest;
+pub mod table;
 pub mod validate;
 pub mod value;
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
+
+use crate::base::resource::Extra;
 
 pub use fault::Fault;
 
@@ -81,6 +85,8 @@ pub struct Config {
     pub pressure: Pressure,
     /// Essential services. PID 1 is not in this list: it is always watched, under the name `init`.
     pub services: Vec<Service>,
+    /// Locks and other things that tasks wait for, beside those that are built in.
+    pub resources: Vec<Extra>,
     /// The exporter's own cgroup.
     pub own: Own,
     /// Slices that were switched off (`--no-collector.X`), by name.
@@ -131,6 +137,7 @@ impl Config {
             evidence: Evidence { after: Duration::from_secs(10), per_minute: 30 },
             pressure: Pressure::default(),
             services: Vec::new(),
+            resources: Vec::new(),
             own: Own::default(),
             disabled: Vec::new(),
             sandbox: Sandbox { enabled: true },
@@ -266,6 +273,10 @@ pub struct Service {
     pub name: String,
     /// How its threads are found.
     pub selector: Selector,
+    /// Which of them matter.
+    pub threads: Threads,
+    /// How many of those that matter must wait at once for the service to count as blocked.
+    pub quorum: Quorum,
 }
 
 /// A pattern over bytes.
@@ -278,6 +289,40 @@ pub enum Selector {
     Comm(Pattern),
     /// Processes listed in `cgroup.procs` of this group (a path below the cgroup root, v2 or a v1 controller).
     Cgroup(PathBuf),
+}
+
+/// Which threads of a service matter.
+#[derive(Debug, Clone)]
+pub enum Threads {
+    /// All of them.
+    All,
+    /// The first one of each of its processes.
+    Main,
+    /// Those whose own comm matches as a whole.
+    Comm(Pattern),
+}
+
+/// How many threads of a service must wait at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quorum {
+    /// So many.
+    Count(u32),
+    /// This share of those that matter, 1 to 100.
+    Percent(u32),
+}
+
+impl Quorum {
+    /// Threads that must wait, of `selected` ones that matter: at least one, and rounded up, so that half of three are
+    /// two.
+    pub fn of(self, selected: u32) -> u32 {
+        match self {
+            Self::Count(count) => count.max(1),
+            Self::Percent(percent) => {
+                let share = u64::from(selected).saturating_mul(u64::from(percent)).div_ceil(100);
+                u32::try_from(share).unwrap_or(u32::MAX).max(1)
+            }
+        }
+    }
 }
 
 /// The exporter's own cgroup.

@@ -6,91 +6,100 @@ use regex_automata::util::syntax;
 
 use super::fault::{Fault, Place};
 use super::settings::SERVICES_MAX;
-use super::{Pattern, Selector, Service, value};
+use super::table::{Head, Raw, too_many};
+use super::value::Typed;
+use super::{Pattern, Quorum, Selector, Service, Threads, value};
+
+/// The table's keys.
+pub static HEAD: Head = Head {
+    name: "service",
+    keys: &["name", "comm", "cgroup", "threads", "thread_comm", "quorum"],
+    todo: "write [[service]] with name and comm or cgroup",
+};
 
 /// Watched always, so no other service may take its label value.
-pub const RESERVED_NAME: &str = "init";
-/// Longest label value.
-pub const NAME_CHARS_MAX: usize = 64;
+const RESERVED_NAME: &str = "init";
 /// A pattern for comms of 15 bytes is small; what compiles to more is a mistake or an attack on our memory.
 const PATTERN_BYTES_MAX: usize = 256 * 1024;
-
-/// A table `[[service]]` as it was typed.
-#[derive(Debug)]
-pub struct Raw {
-    /// The table's head.
-    pub place: Place,
-    /// `name`.
-    pub name: Option<Item>,
-    /// `comm`.
-    pub comm: Option<Item>,
-    /// `cgroup`.
-    pub cgroup: Option<Item>,
-}
-
-/// A string with its place.
-#[derive(Debug)]
-pub struct Item {
-    /// The string.
-    pub text: String,
-    /// Where it was typed.
-    pub place: Place,
-}
+/// Largest number in a quorum: the most threads that Linux has on 64 bits (PID_MAX_LIMIT).
+const QUORUM_MAX: u32 = 4_194_304;
 
 /// Checks all services; faulty ones are reported and left out.
 pub fn check(raw: &[Raw], cgroup_root: &Path) -> (Vec<Service>, Vec<Fault>) {
     let mut services: Vec<Service> = Vec::new();
-    let mut faults = Vec::new();
-    if let Some(first_over) = raw.get(SERVICES_MAX) {
-        let what = format!("{} services", raw.len());
-        faults.push(Fault::new(&first_over.place, what, format!("at most {SERVICES_MAX} can be watched")));
-    }
+    let mut faults: Vec<Fault> = too_many(raw, SERVICES_MAX, "watched").into_iter().collect();
     for (index, table) in raw.iter().take(SERVICES_MAX).enumerate() {
-        let earlier = raw.iter().take(index).filter_map(|other| other.name.as_ref());
-        match (name(table, earlier), selector(table, cgroup_root)) {
-            (Ok(name), Ok(selector)) => services.push(Service { name, selector }),
-            (name, selector) => faults.extend(name.err().into_iter().chain(selector.err())),
+        let earlier = raw.get(..index).unwrap_or_default();
+        match (name(table, earlier), selector(table, cgroup_root), threads(table), quorum(table)) {
+            (Ok(name), Ok(selector), Ok(threads), Ok(quorum)) => {
+                services.push(Service { name, selector, threads, quorum });
+            }
+            (name, selector, threads, quorum) => {
+                faults
+                    .extend([name.err(), selector.err(), threads.err(), quorum.err()].into_iter().flatten());
+            }
         }
     }
     (services, faults)
 }
 
-fn name<'a>(table: &Raw, mut earlier: impl Iterator<Item = &'a Item>) -> Result<String, Fault> {
-    let Some(Item { text, place }) = &table.name else {
-        return Err(Fault::new(&table.place, "has no name", "add name = \"...\""));
-    };
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "_.:-".contains(c);
-    if text.is_empty() || text.chars().count() > NAME_CHARS_MAX || !text.chars().all(allowed) {
-        let what = format!("\"{text}\" is not a service name");
-        return Err(Fault::new(place, what, format!("give 1 to {NAME_CHARS_MAX} of A-Z a-z 0-9 _ . : -")));
-    }
-    if text == RESERVED_NAME {
+fn name(table: &Raw, earlier: &[Raw]) -> Result<String, Fault> {
+    if let Some((RESERVED_NAME, place)) = table.text("name")? {
         return Err(Fault::new(place, "\"init\" is PID 1 and always watched", "choose another name"));
     }
-    match earlier.find(|other| other.text == *text) {
-        Some(Item { place: Place::Line { line, .. }, .. }) => Err(Fault::new(
-            place,
-            format!("\"{text}\" is the name in line {line} too"),
-            "choose another name",
-        )),
-        Some(_) => Err(Fault::new(place, format!("\"{text}\" is given twice"), "choose another name")),
-        None => Ok(text.clone()),
-    }
+    table.name(earlier)
 }
 
 fn selector(table: &Raw, cgroup_root: &Path) -> Result<Selector, Fault> {
-    match (&table.comm, &table.cgroup) {
-        (Some(comm), None) => pattern(&comm.text)
-            .map(Selector::Comm)
-            .map_err(|why| Fault::new(&comm.place, why, "correct the pattern; it must match the whole comm")),
-        (None, Some(cgroup)) => value::group(&cgroup.text, cgroup_root)
+    match (table.text("comm")?, table.text("cgroup")?) {
+        (Some((text, place)), None) => comm(text, place).map(Selector::Comm),
+        (None, Some((cgroup, place))) => value::group(cgroup, cgroup_root)
             .map(Selector::Cgroup)
-            .map_err(|refusal| Fault::new(&cgroup.place, refusal.what, refusal.todo)),
-        (Some(_), Some(cgroup)) => {
-            Err(Fault::new(&cgroup.place, "comm is given as well", "select by one of comm and cgroup"))
+            .map_err(|refusal| Fault::new(place, refusal.what, refusal.todo)),
+        (Some(_), Some((_, place))) => {
+            Err(Fault::new(place, "comm is given as well", "select by one of comm and cgroup"))
         }
         (None, None) => Err(Fault::new(&table.place, "has neither comm nor cgroup", "add one of them")),
     }
+}
+
+/// Two keys, so that no thread name has to be written differently because it is also a word of ours.
+fn threads(table: &Raw) -> Result<Threads, Fault> {
+    match (table.text("threads")?, table.text("thread_comm")?) {
+        (None | Some(("all", _)), None) => Ok(Threads::All),
+        (Some(("main", _)), None) => Ok(Threads::Main),
+        (Some((other, place)), None) => {
+            let what = format!("\"{other}\" is neither all nor main");
+            Err(Fault::new(place, what, "give one of them, or a pattern for names as thread_comm"))
+        }
+        (None, Some((text, place))) => comm(text, place).map(Threads::Comm),
+        (Some(_), Some((_, place))) => {
+            Err(Fault::new(place, "threads is given as well", "leave out one of threads and thread_comm"))
+        }
+    }
+}
+
+fn quorum(table: &Raw) -> Result<Quorum, Fault> {
+    let Some(item) = table.get("quorum") else { return Ok(Quorum::Count(1)) };
+    let read = match &item.typed {
+        Typed::Whole(number) => u32::try_from(*number).ok().map(Quorum::Count),
+        Typed::Text(text) => {
+            text.strip_suffix('%').and_then(|number| number.parse().ok()).map(Quorum::Percent)
+        }
+        _ => None,
+    };
+    match read {
+        Some(quorum @ (Quorum::Count(1..=QUORUM_MAX) | Quorum::Percent(1..=100))) => Ok(quorum),
+        _ => Err(Fault::new(
+            &item.place,
+            format!("{} is not a quorum", item.typed),
+            "give a number of threads, as in 2, or a share of them, as in \"50%\"",
+        )),
+    }
+}
+
+fn comm(text: &str, place: &Place) -> Result<Pattern, Fault> {
+    pattern(text).map_err(|why| Fault::new(place, why, "correct the pattern; it must match the whole comm"))
 }
 
 /// A pattern for a whole comm. It is compiled alone first: `a)|(b` would be valid between our own parentheses.

@@ -4,7 +4,7 @@
 use super::fault::{Fault, Place};
 use super::file::Document;
 use super::settings::{SETTINGS, Setting};
-use super::{Config, Flags, Given, service};
+use super::{Config, Flags, Given, resource, service};
 
 /// Two settings of which one must not exceed the other.
 struct Order {
@@ -36,7 +36,7 @@ const ORDERS: [Order; 3] = [
 /// # Errors
 /// All faults, the document's own among them, in the order of the file, then of the flags.
 pub fn check(document: Document, flags: &Flags) -> Result<Config, Vec<Fault>> {
-    let Document { settings: from_file, collectors, services, mut faults } = document;
+    let Document { settings: from_file, collectors, services, resources, mut faults } = document;
     let mut config = Config::defaults();
     let given = |setting: &'static Setting| {
         from_file.iter().chain(&flags.settings).filter(|given| given.setting.flag == setting.flag)
@@ -65,6 +65,9 @@ pub fn check(document: Document, flags: &Flags) -> Result<Config, Vec<Fault>> {
     let (services, service_faults) = service::check(&services, &config.roots.cgroupfs);
     faults.extend(service_faults);
     config.services = services;
+    let (resources, resource_faults) = resource::check(&resources);
+    faults.extend(resource_faults);
+    config.resources = resources;
     config.disabled = disabled(&collectors, &flags.collectors, &mut faults);
     faults.sort_by(|one, other| one.place.cmp(&other.place));
     if faults.is_empty() { Ok(config) } else { Err(faults) }
@@ -381,6 +384,166 @@ mod tests {
         }
         let longest = format!("[[service]]\nname = '{}'\ncomm = 'x'\n", "x".repeat(64));
         assert!(faults(&longest, &Flags::default()).is_empty());
+    }
+
+    #[test]
+    fn a_rule_for_threads_is_taken_or_one_line_with_its_place() {
+        use crate::config::{Quorum, Threads};
+        let with = |keys: &str| format!("[[service]]\nname = 'a'\ncomm = 'x'\n{keys}");
+        let taken = |keys: &str| {
+            let config = check(file::parse(Path::new("c.toml"), &with(keys)), &Flags::default()).unwrap();
+            let service = config.services.into_iter().next().unwrap();
+            (service.threads, service.quorum)
+        };
+        assert!(matches!(taken(""), (Threads::All, Quorum::Count(1))));
+        assert!(matches!(
+            taken("threads = 'all'\nquorum = 4194304"),
+            (Threads::All, Quorum::Count(4_194_304))
+        ));
+        assert!(matches!(taken("threads = 'main'\nquorum = '100%'"), (Threads::Main, Quorum::Percent(100))));
+        let (Threads::Comm(pattern), Quorum::Percent(1)) = taken("thread_comm = 'main|all'\nquorum = '1%'")
+        else {
+            panic!("a name that is also a word of ours is a pattern like any other")
+        };
+        assert!(pattern.is_match(b"main") && !pattern.is_match(b"mainly"));
+        let quorum = "give a number of threads, as in 2, or a share of them, as in \"50%\"";
+        for (keys, line) in [
+            (
+                "threads = 'worker.*'",
+                "4:11: service.threads: \"worker.*\" is neither all nor main; \
+                 give one of them, or a pattern for names as thread_comm",
+            ),
+            (
+                "threads = 'main'\nthread_comm = 'w'",
+                "5:15: service.thread_comm: threads is given as well; leave out one of threads and thread_comm",
+            ),
+            (
+                "thread_comm = '('",
+                "4:15: service.thread_comm: \"(\" is not a pattern (unclosed group); \
+                 correct the pattern; it must match the whole comm",
+            ),
+            ("threads = 2", "4:11: service.threads: 2 is not a string; write it in quotes"),
+            ("quorum = 0", &format!("4:10: service.quorum: 0 is not a quorum; {quorum}")),
+            ("quorum = 4194305", &format!("4:10: service.quorum: 4194305 is not a quorum; {quorum}")),
+            ("quorum = '0%'", &format!("4:10: service.quorum: \"0%\" is not a quorum; {quorum}")),
+            ("quorum = '101%'", &format!("4:10: service.quorum: \"101%\" is not a quorum; {quorum}")),
+            ("quorum = '2'", &format!("4:10: service.quorum: \"2\" is not a quorum; {quorum}")),
+            ("quorum = 0.5", &format!("4:10: service.quorum: 0.5 is not a quorum; {quorum}")),
+            (
+                "quorom = 2",
+                "4:1: \"quorom\" is not a known key of [[service]]; the nearest known one is quorum",
+            ),
+        ] {
+            assert_eq!(faults(&with(keys), &Flags::default()), [format!("c.toml:{line}")], "{keys}");
+        }
+        for (quorum, selected, needed) in [
+            (Quorum::Count(4), 3, 4),
+            (Quorum::Percent(50), 3, 2),
+            (Quorum::Percent(33), 3, 1),
+            (Quorum::Percent(34), 3, 2),
+            (Quorum::Percent(100), 7, 7),
+            (Quorum::Percent(1), 0, 1),
+            (Quorum::Percent(100), u32::MAX, u32::MAX),
+        ] {
+            assert_eq!(quorum.of(selected), needed, "{quorum:?} of {selected}");
+        }
+    }
+
+    #[test]
+    fn a_resource_is_taken_or_one_line_with_its_place() {
+        let text = "
+            [[resource]]
+            name = 'dpvs'
+            title = 'the lock of dpvs'
+            explain = 'It is.'
+            waits = ['dpvs_ctl', 'dpvs_get.isra.0']
+            holds = ['dpvs_work']
+            [[resource]]
+            name = 'rtnl'
+            waits = ['kni_ioctl']
+        ";
+        let config = check(file::parse(Path::new("c.toml"), text), &Flags::default()).unwrap();
+        let [dpvs, rtnl] = config.resources.as_slice() else { panic!("two resources") };
+        assert_eq!((dpvs.name.as_str(), dpvs.title.as_str()), ("dpvs", "the lock of dpvs"));
+        assert_eq!((&dpvs.waits[1], &dpvs.holds[0]), (&"dpvs_get".to_owned(), &"dpvs_work".to_owned()));
+        assert_eq!((rtnl.title.as_str(), rtnl.explain.as_str()), ("", ""));
+        let list = |count: usize| {
+            format!("waits = [{}]", (0..count).map(|at| format!("'f{at}',")).collect::<String>())
+        };
+        let (long, title) =
+            (format!("waits = ['{}']", "f".repeat(65)), format!("title = '{}'", "t".repeat(121)));
+        for (keys, line) in [
+            ("", "1:1: resource: has neither waits nor holds; add functions of the kernel"),
+            (
+                "wait = ['f']",
+                "3:1: \"wait\" is not a known key of [[resource]]; the nearest known one is waits",
+            ),
+            ("waits = 'f'", "3:9: resource.waits: \"f\" is not a list; write [\"...\"]"),
+            (
+                "waits = ['a b']",
+                "3:9: resource.waits: \"a b\" is not a function of the kernel; \
+                 give 1 to 64 of A-Z a-z 0-9 _ . in quotes, no dot first",
+            ),
+            (
+                "waits = ['.isra.0']",
+                "3:9: resource.waits: \".isra.0\" is not a function of the kernel; \
+                 give 1 to 64 of A-Z a-z 0-9 _ . in quotes, no dot first",
+            ),
+            (
+                "holds = [3]",
+                "3:9: resource.holds: 3 is not a function of the kernel; \
+                 give 1 to 64 of A-Z a-z 0-9 _ . in quotes, no dot first",
+            ),
+            (
+                &long,
+                &format!(
+                    "3:9: resource.waits: \"{}\" is not a function of the kernel; \
+                     give 1 to 64 of A-Z a-z 0-9 _ . in quotes, no dot first",
+                    "f".repeat(65)
+                ),
+            ),
+            ("waits = []", "3:9: resource.waits: 0 functions; give 1 to 64"),
+            (&list(65), "3:9: resource.waits: 65 functions; give 1 to 64"),
+            (
+                "waits = ['f']\ntitle = 'a lock.'",
+                "4:9: resource.title: ends in a dot; leave it out: sentences go on behind the title",
+            ),
+            (&title, "3:9: resource.title: is no title; give 1 to 120 characters in one line"),
+            (
+                "waits = ['f']\nexplain = \"two\\nlines\"",
+                "4:11: resource.explain: is no explain; give 1 to 500 characters in one line",
+            ),
+            (
+                "waits = ['f', 'g']\n[[resource]]\nname = 'b'\nwaits = ['g.part.0']",
+                "6:9: resource.waits: \"g\" is in the waits of line 3 too; leave one out",
+            ),
+            (
+                "waits = ['f']\n[[resource]]\nname = 'a'\nwaits = ['g']",
+                "5:8: resource.name: \"a\" is the name in line 2 too; choose another name",
+            ),
+        ] {
+            let text = format!("[[resource]]\nname = 'a'\n{keys}");
+            assert_eq!(faults(&text, &Flags::default()), [format!("c.toml:{line}")], "{keys}");
+        }
+        assert_eq!(
+            faults("resource = 3\n[[resource.x]]", &Flags::default()).len(),
+            1,
+            "what is no list of tables is one fault"
+        );
+        assert_eq!(
+            faults("resource = []\nservice = {}", &Flags::default()),
+            ["c.toml:2:1: service is a list of tables; write [[service]] before each one"]
+        );
+        let tables = |count: usize| {
+            let table =
+                |at| format!("[[resource]]\nname = 'r{at}'\n{}\n", list(64).replace('f', &format!("f{at}_")));
+            (0..count).map(table).collect::<String>()
+        };
+        assert!(faults(&tables(64), &Flags::default()).is_empty());
+        assert_eq!(
+            faults(&tables(66), &Flags::default()),
+            ["c.toml:193:1: resource: 66 resources; at most 64 can be told"]
+        );
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub mod waits;
 use crate::base::clock::Mono;
 use crate::base::units::State;
 use crate::sample::{Dying, Frame, Missed, OwnGroup, Row, Sweep};
+use crate::sample::{Frame, Missed, OwnGroup, Row, ServiceTasks, Sweep};
 use disks::Devices;
 use evidence::Evidence;
 use histogram::Histogram;
@@ -82,7 +83,7 @@ pub struct Census {
     /// Threads by state, in the order of [`State::ALL`].
     pub states: [u64; State::ALL.len()],
     /// Threads by service bit.
-    pub services: Vec<u32>,
+    pub services: Vec<ServiceTasks>,
     /// Starvation can be seen at all.
     pub run_times: bool,
 }
@@ -153,9 +154,10 @@ impl Tracks {
         let Sweep { begin, end, processes, mut states, mut services, run_times, .. } = sweep;
         if let Some(before) = self.census.as_ref().filter(|_| !sweep.members_known) {
             // A part only: a service must not seem absent because its group could not be read.
-            services.resize(services.len().max(before.services.len()), 0);
-            for (count, before) in services.iter_mut().zip(&before.services) {
-                *count = (*count).max(*before);
+            services.resize(services.len().max(before.services.len()), ServiceTasks::default());
+            for (tasks, before) in services.iter_mut().zip(&before.services) {
+                tasks.all = tasks.all.max(before.all);
+                tasks.selected = tasks.selected.max(before.selected);
             }
         }
         // Kworkers inside a work item came without a letter; those whose letter another lane has read are counted

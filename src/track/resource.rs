@@ -56,14 +56,26 @@ pub struct Row {
     pub holds: &'static str,
 }
 
+/// What a table of the configuration says; where it is silent, the built-in row of that name.
 fn of_extra(extra: &Extra) -> Resource<'_> {
-    Resource {
+    let row = TABLE.iter().find(|row| row.resource.name == extra.name).map(|row| row.resource);
+    let plain = Resource {
         name: &extra.name,
-        title: &extra.title,
-        explain: &extra.explain,
+        title: &extra.name,
+        explain: "The configuration names it and does not say what it is.",
         nature: Nature::Lock,
         act: &[],
         avoid: &[],
+    };
+    overruled(row.unwrap_or(plain), extra)
+}
+
+fn overruled<'a>(resource: Resource<'a>, extra: &'a Extra) -> Resource<'a> {
+    let or = |said: &'a str, otherwise: &'a str| if said.is_empty() { otherwise } else { said };
+    Resource {
+        title: or(&extra.title, resource.title),
+        explain: or(&extra.explain, resource.explain),
+        ..resource
     }
 }
 
@@ -75,19 +87,26 @@ impl<'a> Resources<'a> {
     /// What a thread waits for that sleeps in `wchan`.
     pub fn waited_for(self, wchan: &str) -> Option<Resource<'a>> {
         let name = function(wchan);
-        let extra = self.0.iter().find(|extra| extra.waits.iter().any(|wait| wait == name));
-        extra.map(of_extra).or_else(|| TABLE.iter().find(|row| has(row.waits, name)).map(|row| row.resource))
+        if let Some(extra) = self.0.iter().find(|extra| listed(&extra.waits, name)) {
+            return Some(of_extra(extra));
+        }
+        let row = TABLE.iter().find(|row| has(row.waits, name))?.resource;
+        let extra = self.0.iter().find(|extra| extra.name == row.name);
+        Some(extra.map_or(row, |extra| overruled(row, extra)))
     }
 
     /// The first function of `stack` in which a thread has the resource `name`.
     pub fn held_in<'s>(self, name: &str, stack: &'s [String]) -> Option<&'s str> {
-        let in_config = |called: &str| {
-            self.0.iter().any(|extra| extra.name == name && extra.holds.iter().any(|hold| hold == called))
-        };
+        let in_config =
+            |called: &str| self.0.iter().any(|extra| extra.name == name && listed(&extra.holds, called));
         let of_table =
             |called: &str| TABLE.iter().any(|row| row.resource.name == name && has(row.holds, called));
         stack.iter().map(|frame| function(frame)).find(|called| in_config(called) || of_table(called))
     }
+}
+
+fn listed(names: &[String], name: &str) -> bool {
+    names.iter().any(|known| known == name)
 }
 
 fn has(names: &str, name: &str) -> bool {
@@ -166,8 +185,35 @@ mod tests {
         assert_eq!(resources.waited_for("dpvs_ctl").map(|resource| resource.name), Some("dpvs"));
         assert_eq!(resources.waited_for("dev_ioctl.isra.0").map(|resource| resource.name), Some("dpvs"));
         assert_eq!(resources.waited_for("rtnl_lock").map(|resource| resource.name), Some("rtnl"));
+        assert_eq!(resources.waited_for("dpvs_ctl").map(|resource| resource.title), Some("the lock of dpvs"));
         let stack = ["msleep+0x2d/0x40".to_owned(), "dpvs_work+0x1/0x2".to_owned()];
         assert_eq!(resources.held_in("dpvs", &stack), Some("dpvs_work"));
         assert_eq!(resources.held_in("rtnl", &stack), None);
+    }
+
+    #[test]
+    fn a_table_of_a_built_in_name_adds_to_its_row() {
+        let told = |extra: &Extra, wchan: &str| {
+            let resources = Resources(std::slice::from_ref(extra));
+            resources
+                .waited_for(wchan)
+                .map(|told| (told.title.to_owned(), told.explain.to_owned(), told.nature))
+        };
+        let rtnl = Resources(&[]).waited_for("rtnl_lock").unwrap();
+        let built_in = Some((rtnl.title.to_owned(), rtnl.explain.to_owned(), rtnl.nature));
+        let mut extra = Extra { name: "rtnl".into(), waits: vec!["kni_ioctl".into()], ..Extra::default() };
+        assert_eq!(told(&extra, "kni_ioctl"), built_in, "what it does not say is the row's");
+        assert_eq!(told(&extra, "rtnl_lock"), built_in);
+        extra.title = "the lock of our routers".into();
+        for wchan in ["kni_ioctl", "rtnl_lock"] {
+            let (title, explain, _) = told(&extra, wchan).unwrap();
+            assert_eq!((title.as_str(), explain.as_str()), ("the lock of our routers", rtnl.explain));
+        }
+        extra = Extra { name: "journal".into(), title: String::new(), ..extra };
+        assert_eq!(told(&extra, "kni_ioctl").unwrap().2, Nature::Io, "the nature is the row's too");
+        extra.name = "kni".into();
+        assert_eq!(told(&extra, "kni_ioctl").unwrap().0, "kni", "a title is what can be said at least");
+        let stack = ["dev_ioctl+0x1/0x2".to_owned()];
+        assert_eq!(Resources(&[extra]).held_in("rtnl", &stack), Some("dev_ioctl"));
     }
 }

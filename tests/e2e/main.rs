@@ -28,6 +28,7 @@ mod pressure;
 mod processes;
 mod scale;
 mod scene;
+mod service;
 mod stalls;
 mod starved;
 mod throttle;
@@ -44,6 +45,7 @@ fn main() -> std::process::ExitCode {
         throttle::CASES,
         kthread::CASES,
         disk::CASES,
+        service::CASES,
         starved::CASES,
         stalls::CASES,
         pressure::CASES,

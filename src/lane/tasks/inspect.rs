@@ -35,6 +35,9 @@ pub struct Known {
     pub seen: u32,
     /// Services by comm; of leaders only.
     pub services: u64,
+    /// Services to which it matters if it is theirs, by its name when its letter was read: a thread that takes a name
+    /// runs, unless another one writes it into `comm`.
+    pub matters_to: u64,
     /// Its row was in a frame, for this mark.
     pub tracked: bool,
     /// Of leaders: it was the only thread of its process after this mark was read. Threads are made by threads that
@@ -210,6 +213,7 @@ impl Inspector {
             hint: Hint::None,
             seen: before.map_or(0, |known| known.seen),
             services: before.map_or(0, |known| known.services),
+            matters_to: 0,
             tracked: unmoved.is_some_and(|known| known.tracked),
             lone: unmoved.is_some_and(|known| known.lone),
             kworker,
@@ -243,9 +247,11 @@ impl Inspector {
         } else {
             Hint::None
         };
-        if thread.pid == thread.tid {
+        let first = thread.pid == thread.tid;
+        if first {
             known.services = self.services.by_comm(thread.pid, status.name);
         }
+        known.matters_to = self.services.matters_to(first, status.name);
         let comm = if known.matters() { label(status.name, LABEL_MAX) } else { String::new() };
         Ok(Seen { known, read, comm })
     }
@@ -275,6 +281,8 @@ impl Inspector {
 
     /// A kworker's state by its wait channel, which for a kernel thread takes no sleeping lock.
     fn kworker_state(&self, thread: &Thread<'_>, mut known: Known, reader: &mut Reader<'_>) -> Known {
+        let name = known.kworker.as_deref().unwrap_or_default();
+        known.matters_to = self.services.matters_to(thread.pid == thread.tid, name.as_bytes());
         let wchan = thread.read(ThreadFile::Wchan, self.marks, reader).ok().map(task::wchan);
         (known.state, known.hint) = match wchan {
             Some(Some(symbol)) if KWORKER_IDLE.contains(&symbol) => (State::Idle, Hint::None),

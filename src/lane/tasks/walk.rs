@@ -10,7 +10,7 @@ use crate::lane::handover::{Wanted, Why, Worth};
 use crate::lane::tasks::inspect::{Files, Inspector, Outcome, Seen, Thread};
 use crate::lane::tasks::marks::Marks;
 use crate::lane::tasks::{STRIDE, TasksLane};
-use crate::sample::{Row, Sweep, runnable};
+use crate::sample::{Row, ServiceTasks, Sweep, runnable};
 use crate::source::error::{Cause, SourceError};
 use crate::source::place::Place;
 use crate::source::task;
@@ -148,7 +148,7 @@ impl TasksLane {
         pass.visited = pass.visited.saturating_add(1);
         if pass.visited > self.limits.threads_max {
             pass.sweep.missed.over_threads = pass.sweep.missed.over_threads.saturating_add(1);
-            self.unread(thread.tid, pass);
+            self.unread(thread, services, pass);
             return Ok(false);
         }
         if pass.visited.is_multiple_of(STRIDE) {
@@ -161,26 +161,33 @@ impl TasksLane {
                 if let Some(known) = self.known.get_mut(&thread.tid) {
                     known.seen = self.number;
                     let services = services | known.services | self.services.by_cgroup(thread.pid);
-                    pass.count(known.state, services);
+                    pass.count(known.state);
+                    pass.member(services, known.matters_to);
                 }
                 Ok(false)
             }
             Ok(Outcome::Seen(seen)) => Ok(self.saw(thread, seen, services, pass)),
             Err(error) => {
                 if !error.vanished() {
-                    self.unread(thread.tid, pass);
+                    self.unread(thread, services, pass);
                 }
                 Err(error)
             }
         }
     }
 
-    /// It is there and was not read: what is known of it stays.
-    fn unread(&mut self, tid: Tid, pass: &mut Pass<'_>) {
-        if let Some(known) = self.known.get_mut(&tid) {
+    /// It is there and was not read: what is known of it stays. Of one that nothing is known of, every service of its
+    /// process counts it as one that matters: a share of too few would be reached too early.
+    fn unread(&mut self, thread: &Thread<'_>, services: u64, pass: &mut Pass<'_>) {
+        let mut services = services | self.services.by_cgroup(thread.pid);
+        let mut matters_to = u64::MAX;
+        if let Some(known) = self.known.get_mut(&thread.tid) {
             known.seen = self.number;
-            pass.sweep.unread.extend(known.tracked.then_some(tid));
+            services |= known.services;
+            matters_to = known.matters_to;
+            pass.sweep.unread.extend(known.tracked.then_some(thread.tid));
         }
+        pass.member(services, matters_to);
     }
 
     /// Takes a close look into the walk's counts and rows. A thread belongs to the services of its process: by the
@@ -188,8 +195,10 @@ impl TasksLane {
     fn saw(&mut self, thread: &Thread<'_>, mut seen: Seen, services: u64, pass: &mut Pass<'_>) -> bool {
         seen.known.seen = self.number;
         let services = services | seen.known.services | self.services.by_cgroup(thread.pid);
-        pass.count(seen.known.state, services);
+        pass.count(seen.known.state);
+        pass.member(services, seen.known.matters_to);
         if seen.known.matters() && thread.pid != self.own_pid {
+            let services = services & seen.known.matters_to;
             pass.sweep.rows.push(seen.row(thread.tid, services, pass.sweep.members_known));
         }
         let (mark, state) = (seen.known.mark, seen.known.state);
@@ -289,20 +298,27 @@ struct Pass<'i> {
 }
 
 impl Pass<'_> {
-    fn count(&mut self, state: State, mut services: u64) {
+    fn count(&mut self, state: State) {
         let place = State::ALL.iter().position(|known| *known == state).unwrap_or_default();
         if let Some(count) = self.sweep.states.get_mut(place) {
             *count = count.saturating_add(1);
         }
+    }
+
+    /// Counts a thread under the services of its process.
+    fn member(&mut self, mut services: u64, matters_to: u64) {
         while services != 0 {
             let service = usize::try_from(services.trailing_zeros()).unwrap_or_default();
             if self.sweep.services.len() <= service {
-                self.sweep.services.resize(service.saturating_add(1), 0);
+                self.sweep.services.resize(service.saturating_add(1), ServiceTasks::default());
             }
-            if let Some(count) = self.sweep.services.get_mut(service) {
-                *count = count.saturating_add(1);
+            let rest = services & services.wrapping_sub(1);
+            if let Some(tasks) = self.sweep.services.get_mut(service) {
+                let matters = (services ^ rest) & matters_to != 0;
+                tasks.all = tasks.all.saturating_add(1);
+                tasks.selected = tasks.selected.saturating_add(matters.into());
             }
-            services &= services.wrapping_sub(1);
+            services = rest;
         }
     }
 }
