@@ -18,8 +18,7 @@ pub mod waits;
 
 use crate::base::clock::Mono;
 use crate::base::units::State;
-use crate::sample::{Dying, Frame, Missed, OwnGroup, Row, Sweep};
-use crate::sample::{Frame, Missed, OwnGroup, Row, ServiceTasks, Sweep};
+use crate::sample::{Dying, Frame, Missed, OwnGroup, Row, ServiceTasks, Sweep};
 use disks::Devices;
 use evidence::Evidence;
 use histogram::Histogram;
