@@ -21,6 +21,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod attacks;
 mod client;
 mod descriptors;
 mod hostile;
