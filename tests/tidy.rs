@@ -182,7 +182,7 @@ fn each_crate_has_its_owner() {
 }
 
 #[test]
-fn unsafe_code_has_two_addresses() {
+fn unsafe_code_has_few_addresses() {
     silent(rules::unsafe_code(&src_and_tests()));
     complains(
         rules::unsafe_code(&one("src/http/x.rs", "\nfn a() { unsafe {} }")),
