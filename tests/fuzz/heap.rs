@@ -1,5 +1,5 @@
 //! An allocator that counts what one thread holds, so that a parser's appetite can be bounded.
-#![expect(
+#![allow(
     unsafe_code,
     reason = "an allocator is an unsafe trait; every call is handed on to the system's as it came"
 )]

@@ -90,6 +90,13 @@ fn assert_one_line(text: &str) {
     assert!(!text.chars().any(char::is_control), "not one line: {shown:?}");
 }
 
+/// What is wrong with flags or configuration is told in one line, whatever was typed.
+fn assert_told_in_one_line(fault: &str) {
+    let line = cli::print::error_line(fault);
+    assert!(line.len() <= 4096, "{} bytes", line.len());
+    assert_one_line(line.strip_suffix('\n').expect("a whole line"));
+}
+
 fn task_files(text: &[u8]) {
     let _numbers =
         (task::schedstat(text), task::parent(text), task::sched_prio(text), task::loadavg_running(text));
@@ -240,7 +247,7 @@ fn checked(document: file::Document, flags: &Flags) {
     match validate::check(document, flags) {
         Err(faults) => {
             assert!(!faults.is_empty());
-            faults.iter().for_each(|fault| assert_one_line(&fault.to_string()));
+            faults.iter().for_each(|fault| assert_told_in_one_line(&fault.to_string()));
         }
         Ok(mut config) => {
             for setting in SETTINGS {
@@ -285,7 +292,7 @@ fn command_line(bytes: &[u8]) {
             // The file that it names is not opened: it may be any file of this machine.
             checked(file::Document::default(), &Flags { file: None, ..asked.flags });
         }
-        Err(cli::Stop::Usage(line)) => assert_one_line(&line),
+        Err(cli::Stop::Usage(line)) => assert_told_in_one_line(&line),
         Err(cli::Stop::Text(text)) => assert!(!text.is_empty()),
     }
 }
