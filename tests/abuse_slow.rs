@@ -1,4 +1,4 @@
-//! The long variants of `tests/abuse`: a hundred thousand scrapes, a minute under strace.
+//! The long variants of `tests/abuse`: a hundred thousand scrapes, a minute under strace, an hour's walks in a storm.
 #![expect(
     clippy::disallowed_methods,
     clippy::expect_used,
@@ -11,8 +11,12 @@
 
 mod support;
 
+#[path = "abuse/attacks.rs"]
+mod attacks;
 #[path = "abuse/client.rs"]
 mod client;
+#[path = "abuse/endurance.rs"]
+mod endurance;
 #[path = "abuse/leaks.rs"]
 mod leaks;
 #[path = "abuse/trace.rs"]
@@ -25,6 +29,15 @@ use std::time::Duration;
 #[test]
 fn a_hundred_thousand_scrapes_leave_nothing_behind() {
     leaks::nothing_is_left_behind(100_000);
+}
+
+/// `STALL_ENDURANCE_SECONDS` makes it longer.
+#[test]
+fn an_hour_of_walks_in_a_storm_leaves_nothing_behind() {
+    let asked = std::env::var("STALL_ENDURANCE_SECONDS").ok();
+    let seconds =
+        asked.map_or(75, |text| text.parse().expect("STALL_ENDURANCE_SECONDS is a number of seconds"));
+    endurance::nothing_grows(Duration::from_secs(seconds));
 }
 
 #[test]

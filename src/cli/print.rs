@@ -38,7 +38,8 @@ const ERROR_WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 /// A pipe that is ready takes this much without waiting (PIPE_BUF).
 const ERROR_BYTES_MAX: usize = 4096;
 
-fn error_line(message: &str) -> String {
+/// The line that [`error`] writes: control characters escaped, at most 4096 bytes, a newline at its end.
+pub fn error_line(message: &str) -> String {
     let mut line = String::from("stall_exporter: ");
     for c in message.chars() {
         // An escape is ten bytes at most; the newline is one more.

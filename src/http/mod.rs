@@ -23,7 +23,7 @@ mod gzip;
 mod landing;
 mod listen;
 mod permit;
-mod request;
+pub mod request;
 mod response;
 mod routes;
 mod server;

@@ -27,7 +27,7 @@ struct Cell {
     subject: AtomicU64,
     cpu_ns: AtomicU64,
     panics: AtomicU64,
-    next_ns: AtomicU64,
+    interval_ns: AtomicU64,
 }
 
 const KIND_NONE: u16 = 0;
@@ -178,7 +178,7 @@ impl Region {
     pub fn clear(&self, slot: usize) {
         for lane in Lane::ALL {
             let cell = self.beat(slot, lane).cell;
-            for value in [&cell.doing, &cell.subject, &cell.cpu_ns, &cell.panics, &cell.next_ns] {
+            for value in [&cell.doing, &cell.subject, &cell.cpu_ns, &cell.panics, &cell.interval_ns] {
                 value.store(0, Ordering::SeqCst);
             }
         }
@@ -211,7 +211,7 @@ static SPARE: Cell = Cell {
     subject: AtomicU64::new(0),
     cpu_ns: AtomicU64::new(0),
     panics: AtomicU64::new(0),
-    next_ns: AtomicU64::new(0),
+    interval_ns: AtomicU64::new(0),
 };
 
 /// A handle on one cell.
@@ -249,7 +249,7 @@ impl Beat {
 
     /// Reader: distance between the last two plans of a walk, nanoseconds.
     pub fn interval_ns(&self) -> u64 {
-        self.cell.next_ns.load(Ordering::Relaxed)
+        self.cell.interval_ns.load(Ordering::Relaxed)
     }
 
     /// Lane: sleeps until then.
@@ -279,7 +279,7 @@ impl Beat {
 
     /// Lane: distance to the next piece of work, as the budget allows it.
     pub fn interval(&self, nanos: u64) {
-        self.cell.next_ns.store(nanos, Ordering::Relaxed);
+        self.cell.interval_ns.store(nanos, Ordering::Relaxed);
     }
 
     fn store(&self, kind: u16, at: Mono) {

@@ -1,8 +1,7 @@
 //! Hostile clients, one kind at a time and all at once. Whatever they do ends in bounded time, the next good scrape is
 //! answered, the listener stays, and when they are gone nothing of them is left.
 //!
-//! How: each attack is a function that runs until it is told to stop, so that the same code serves alone and in the
-//! crowd. A scraper that behaves runs beside every one of them.
+//! A scraper that behaves runs beside every one of them.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr};
@@ -13,14 +12,13 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::client::{Client, QuietHost, Scraper, Seen, deaf, reset};
+use crate::attacks::{
+    CALM, endless, hasty, malformed, malformed_in_a_crowd, never_read, resets, silent, trickle,
+};
+use crate::client::{Client, QuietHost, Scraper, Seen, deaf};
 use crate::support::exporter::{Exporter, end};
 use crate::support::process::{self, Family};
 use crate::support::{http, wait_for, wait_for_value, wait_until};
-
-/// Longest time until the exporter is as it was: the deadlines for heads (2 s), writes (5 s) and lingering (1 s), and
-/// a machine that is busy with other tests.
-const CALM: Duration = Duration::from_secs(15);
 
 /// What a process holds.
 #[derive(Debug, PartialEq, Eq)]
@@ -241,12 +239,6 @@ impl Drop for Stopped {
     }
 }
 
-fn until_told(stop: &AtomicBool) {
-    while !stop.load(Ordering::SeqCst) {
-        thread::sleep(Duration::from_millis(10));
-    }
-}
-
 /// Runs `attack` until `act` has ended.
 fn beside<T: Send>(attack: impl FnOnce(&AtomicBool) -> T + Send, act: impl FnOnce()) -> T {
     /// Tells also when `act` panics: the attack would never end.
@@ -436,17 +428,4 @@ fn all_of_them_at_once() {
         drop(stopped);
     });
     eprintln!("all at once: {}", seen.summary());
-}
-
-/// As [`malformed`], but whoever has not sent a whole head may be evicted before it is heard, so only the end of each
-/// connection is waited for.
-fn malformed_in_a_crowd(address: SocketAddr) {
-    for (bytes, _status) in garbage() {
-        let mut stream = http::connect(address);
-        let _cut = stream.write_all(&bytes);
-        let _nobody_there = stream.shutdown(Shutdown::Write);
-        let ended = stream.read_to_end(&mut Vec::new());
-        let timed_out = |error: std::io::Error| error.kind() == std::io::ErrorKind::WouldBlock;
-        assert!(!ended.is_err_and(timed_out), "garbage was never answered nor cut");
-    }
 }

@@ -22,6 +22,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod attacks;
 mod client;
 mod descriptors;
 mod hostile;
