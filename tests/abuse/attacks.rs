@@ -87,7 +87,12 @@ pub fn hasty(address: SocketAddr, stop: &AtomicBool) -> usize {
     let mut answered = 0;
     while !stop.load(Ordering::SeqCst) {
         let headers = if answered % 2 == 0 { "Accept-Encoding: gzip\r\n" } else { "" };
-        match client.ask("GET", "/metrics", headers) {
+        let path = match answered % 4 {
+            2 => "/stalls",
+            3 => "/stalls.json",
+            _ => "/metrics",
+        };
+        match client.ask("GET", path, headers) {
             Ok(response) => {
                 assert_eq!(response.status, 200, "{}", response.text());
                 answered += 1;

@@ -7,7 +7,7 @@ use stall_exporter::base::units::State;
 use stall_exporter::runtime::wire::{self, LanePlan, Order, Report};
 use stall_exporter::sample::{
     Detail, Frame, GroupUsage, Hint, KthreadSample, KthreadSamples, Lane, Look, Looks, Mark, Missed,
-    OwnGroup, QuotaRow, Quotas, QuotasMissed, Row, Step, Sweep,
+    OwnGroup, QuotaRow, Quotas, QuotasMissed, Row, ServiceTasks, Step, Sweep,
 };
 
 fn at(seconds: u64) -> Mono {
@@ -48,7 +48,7 @@ pub fn frames() -> Vec<Frame> {
             states: [2, 300, 4, 0, 0, 1, 0, 60, 0, 3],
             rows: rows.clone(),
             unread: vec![17],
-            services: vec![1, 3],
+            services: vec![ServiceTasks { all: 3, selected: 1 }],
             members_known: true,
             run_times: true,
             missed: Missed { vanished: 2, ..Missed::default() },
@@ -60,6 +60,7 @@ pub fn frames() -> Vec<Frame> {
             wchan: Some("rpc_wait_bit_killable".to_owned()),
             state: Some(State::Uninterruptible),
             start_ticks: Some(77),
+            ..Detail::default()
         }]),
         Frame::Own(OwnGroup { known: true, quota_cores: Some(0.5), throttled_periods: Some(3) }),
         Frame::Quotas(Quotas {
