@@ -11,8 +11,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
-use stall_exporter::config::{self, Flags};
 use serde_json::Value;
+use stall_exporter::config::{self, Flags};
 use stall_exporter::exposition::stalls::json;
 use stall_exporter::snapshot::stall::{KnownWait, Past, Report, SCHEMA, Stall, Suspect, Task, Wchan};
 
