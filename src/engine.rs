@@ -18,8 +18,8 @@ use crate::health::Health;
 use crate::runtime::board::{Board, Page};
 use crate::runtime::probes::{Probes, WardenGone};
 use crate::sample::Frame;
-use crate::snapshot::Snapshot;
 use crate::snapshot::history::History;
+use crate::snapshot::{NOTICES_MAX, Snapshot};
 use crate::source::error::SourceError;
 use crate::source::kernel::Version;
 use crate::source::place::Place;
@@ -61,6 +61,8 @@ fn log_stack(wait: &Wait) {
 pub struct Front<'a> {
     reader: Reader<'a>,
     loadavg: Kept,
+    /// Not on every kernel.
+    hung_tasks: Option<Kept>,
 }
 
 impl<'a> Front<'a> {
@@ -71,7 +73,15 @@ impl<'a> Front<'a> {
     pub fn open(host: &'a Host) -> Result<Self, SourceError> {
         let mut reader = Reader::for_front(host, &NoStamp);
         let loadavg = reader.keep(&Place::LoadAvg)?;
-        Ok(Self { reader, loadavg })
+        // A container may hide it, and that is no reason not to start.
+        let hung_tasks = reader.keep(&Place::HungTasks).ok();
+        Ok(Self { reader, loadavg, hung_tasks })
+    }
+
+    /// What the kernel's own detector has counted; `Ok(None)` where it does not count.
+    fn hung_tasks(&mut self) -> Result<Option<u64>, ()> {
+        let Some(kept) = &self.hung_tasks else { return Ok(None) };
+        self.reader.again(kept).ok().and_then(task::sysctl).map(Some).ok_or(())
     }
 
     /// Runnable threads without ourselves.
@@ -102,6 +112,8 @@ pub struct Engine<'a> {
     slice_panics: [u64; collector::ALL.len()],
     series_dropped: u64,
     failed_reads: u64,
+    /// Notices that are in the log.
+    said: Vec<String>,
 }
 
 impl<'a> Engine<'a> {
@@ -136,6 +148,7 @@ impl<'a> Engine<'a> {
             slice_panics: [0; collector::ALL.len()],
             series_dropped: 0,
             failed_reads: 0,
+            said: Vec::new(),
         }
     }
 
@@ -199,7 +212,10 @@ impl<'a> Engine<'a> {
     fn tick(&mut self, now: Mono, answers: u64) {
         self.lateness(now);
         let runnable = self.front.runnable();
-        self.failed_reads = self.failed_reads.saturating_add(u64::from(runnable.is_none()));
+        let hung_tasks = self.front.hung_tasks();
+        let failed = u64::from(runnable.is_none()).saturating_add(u64::from(hung_tasks.is_err()));
+        self.failed_reads = self.failed_reads.saturating_add(failed);
+        self.tracks.hung_tasks = hung_tasks.unwrap_or_default();
         self.tracks.load.reading(kernel::load_averages(), runnable, now);
         if now >= self.due {
             self.probes.tick(now);
@@ -210,10 +226,23 @@ impl<'a> Engine<'a> {
         let mut text = Vec::with_capacity(self.page_bytes);
         let snapshot = self.snapshot(now);
         render(&snapshot, &mut text);
-        let report = self.teller.tell(snapshot.report, now, &self.tracks, &self.health);
+        let notices = snapshot.notices().to_vec();
+        self.say(&notices);
+        let report = self.teller.tell(snapshot, now, &self.tracks, &self.health);
         self.page_bytes = text.len().saturating_add(text.len() / 8);
         let not_ready = self.tracks.census.is_none().then(|| "the first walk has not ended yet".to_owned());
-        self.board.publish(Page { text, report, built: now, answers, not_ready });
+        self.board.publish(Page { text, report, notices, built: now, answers, not_ready });
+    }
+
+    /// Logs each notice once, and no more of them than one tick can have: whoever changes our quota in a loop must not
+    /// fill the log.
+    fn say(&mut self, notices: &[String]) {
+        for notice in notices {
+            if self.said.len() < NOTICES_MAX && !self.said.contains(notice) {
+                log::warn!("{notice}");
+                self.said.push(notice.clone());
+            }
+        }
     }
 
     /// Every slice's families; a panic in one costs that slice's families of this tick.
@@ -258,6 +287,7 @@ impl<'a> Engine<'a> {
             ("spins", self.tracks.spins.dropped),
             ("kthreads", self.tracks.kthreads.dropped),
             ("disk.devices_max", self.tracks.disks.dropped),
+            ("pressure.groups", self.tracks.pressure.dropped),
             ("series", self.series_dropped),
             ("log.queue", (self.log_dropped)()),
         ];

@@ -13,7 +13,7 @@ use crate::base::units::{Pid, State, Tid};
 use evidence::{Skipped, Stack};
 use runnable::{Busy, Member};
 
-pub use host::{DiskRow, Disks};
+pub use host::{DiskRow, Disks, Dying, PressureRow, Pressures};
 
 /// A lane's name: an index into the table of lanes, small and stable, because it also addresses shared memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -32,11 +32,13 @@ pub enum Lane {
     Devices,
     /// Kernel stacks of a few long waits.
     Evidence,
+    /// Pressure totals.
+    Pressure,
 }
 
 impl Lane {
     /// All lanes, in the order of their shared-memory cells.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Tasks,
         Self::Detail,
         Self::Cgroups,
@@ -44,6 +46,7 @@ impl Lane {
         Self::Kthreads,
         Self::Devices,
         Self::Evidence,
+        Self::Pressure,
     ];
 
     /// The label value.
@@ -56,6 +59,7 @@ impl Lane {
             Self::Kthreads => "kthreads",
             Self::Devices => "devices",
             Self::Evidence => "evidence",
+            Self::Pressure => "pressure",
         }
     }
 
@@ -82,12 +86,16 @@ pub enum Frame {
     Members(Vec<Member>),
     /// The sampled kernel threads.
     Kthreads(KthreadSamples),
+    /// Control groups that were removed and are still held.
+    Dying(Dying),
     /// Block devices.
     Disks(Disks),
     /// The kernel stack of one wait.
     Stack(Stack),
     /// The end of a turn of the evidence lane, and why there were not more stacks.
     Evidence(Skipped),
+    /// Pressure totals.
+    Pressures(Pressures),
     /// A lane could not do its work; the reason in one line.
     Failed {
         /// Which lane.
@@ -154,7 +162,7 @@ pub struct Missed {
     pub over_threads: u64,
     /// Rows past `tasks.rows_max`.
     pub over_rows: u64,
-    /// Service threads and D rows past the number that is looked at between walks.
+    /// D rows past the number that is looked at between walks, and R rows past the number whose details are asked for.
     pub over_watched: u64,
 }
 

@@ -4,6 +4,7 @@
 pub mod history;
 pub mod stall;
 
+use crate::base::bounded::label;
 use crate::exposition::desc::Desc;
 use crate::track::histogram::Histogram;
 use stall::Report;
@@ -35,11 +36,17 @@ pub struct Family {
     pub series: Vec<Series>,
 }
 
+/// Most notices of one tick.
+pub const NOTICES_MAX: usize = 16;
+/// Longest notice, bytes.
+const NOTICE_MAX: usize = 512;
+
 /// All families of one tick.
 #[derive(Debug, Default)]
 pub struct Snapshot {
     families: Vec<Family>,
-    /// Series past their family's bound.
+    notices: Vec<String>,
+    /// Series past their family's bound, and notices past theirs.
     pub dropped: u64,
     /// What is stuck, in words; the slice `suspect` fills it.
     pub report: Report,
@@ -49,6 +56,20 @@ impl Snapshot {
     /// The families, in the order in which they were first set.
     pub fn families(&self) -> &[Family] {
         &self.families
+    }
+
+    /// What whoever reads any page must know first, one line each: what it is, and what to do.
+    pub fn notices(&self) -> &[String] {
+        &self.notices
+    }
+
+    /// Adds a notice, cut to one line of bounded length.
+    pub fn notice(&mut self, text: &str) {
+        if self.notices.len() < NOTICES_MAX {
+            self.notices.push(label(text.as_bytes(), NOTICE_MAX));
+        } else {
+            self.dropped = self.dropped.saturating_add(1);
+        }
     }
 
     /// Sets a counter or gauge.
@@ -73,6 +94,7 @@ impl Snapshot {
         if !other.report.schema.is_empty() {
             self.report = other.report;
         }
+        other.notices.iter().for_each(|notice| self.notice(notice));
     }
 
     fn push(&mut self, desc: &'static Desc, labels: &[&str], value: Value) {
@@ -107,5 +129,17 @@ mod tests {
         }
         assert_eq!(snapshot.families()[0].series.len(), 2);
         assert_eq!(snapshot.dropped, 1);
+    }
+
+    #[test]
+    fn notices_are_bounded_lines() {
+        let mut snapshot = Snapshot::default();
+        snapshot.notice(&format!("a\nb{}", "x".repeat(1000)));
+        assert_eq!(snapshot.notices()[0].len(), 512);
+        assert!(snapshot.notices()[0].starts_with("a\\x0abxx"), "{:?}", snapshot.notices());
+        let mut other = Snapshot::default();
+        (0..NOTICES_MAX).for_each(|number| other.notice(&number.to_string()));
+        snapshot.append(other);
+        assert_eq!((snapshot.notices().len(), snapshot.dropped), (NOTICES_MAX, 1));
     }
 }

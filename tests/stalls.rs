@@ -192,6 +192,11 @@ fn the_terminal_gets_text_and_nothing_else() {
     for (name, report) in reports() {
         let text = text::table(&report, plain);
         assert_eq!(text.matches(is_hidden).count(), 0, "{name}");
+        let narrow = text::table(&report, Terminal { width: 72, ..plain });
+        let titles = report.stalls.iter().filter(|stall| stall.title.chars().count() < 60);
+        for stall in titles.filter(|_| report.stalls.len() > 1) {
+            assert_eq!(narrow.matches(&stall.title).count().min(2), 2, "in the table and below it: {narrow}");
+        }
         if name != "hostile" {
             // A word that is longer than the line stands alone, as commands do.
             let wide = text.lines().filter(|line| line.chars().count() > 100 && !line.contains('/'));

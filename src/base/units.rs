@@ -8,6 +8,34 @@ pub type Tid = u32;
 /// A process's id: the tid of its thread-group leader.
 pub type Pid = u32;
 
+/// What a task can be short of (PSI, kernel/sched/psi.c).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Resource {
+    /// A CPU.
+    Cpu,
+    /// The end of an I/O.
+    Io,
+    /// A free page, or one that was taken away.
+    Memory,
+    /// Time that interrupts took (from 6.1, where the kernel accounts for it).
+    Irq,
+}
+
+impl Resource {
+    /// All, in label order.
+    pub const ALL: [Self; 4] = [Self::Cpu, Self::Io, Self::Memory, Self::Irq];
+
+    /// The kernel's name, and the label value.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Io => "io",
+            Self::Memory => "memory",
+            Self::Irq => "irq",
+        }
+    }
+}
+
 /// A thread's state, after the letters of `task_state_array` (fs/proc/array.c).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum State {

@@ -1,9 +1,11 @@
 //! `check`: what works on this host, one line each. It reads what the probe would read, in a process that serves
 //! nobody.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::os::fd::AsFd;
 
+use crate::base::units::Resource;
 use crate::config::Config;
 use crate::lane::tasks::marks::Marks;
 use crate::runtime::sandbox::{self, Domain};
@@ -128,6 +130,18 @@ fn sources(reader: &mut Reader<'_>, report: &mut Report) {
             report.add(Verdict::Weak, "wait channels", then);
         }
         Err(error) => report.add(Verdict::Weak, "wait channels", &error.to_string()),
+    }
+    beside_tasks(reader, report);
+}
+
+fn beside_tasks(reader: &mut Reader<'_>, report: &mut Report) {
+    match reader.list_disks(usize::MAX, &mut HashSet::new()) {
+        Ok(()) => report.add(Verdict::Ok, "block devices", "whole ones are told from partitions"),
+        Err(error) => report.add(Verdict::Weak, "block devices", &format!("none is watched: {error}")),
+    }
+    match reader.read(&Place::Pressure { resource: Resource::Cpu }) {
+        Ok(_) => report.add(Verdict::Ok, "pressure", "the kernel keeps it"),
+        Err(_) => report.add(Verdict::Weak, "pressure", "the kernel keeps none; boot with psi=1 if it can"),
     }
 }
 

@@ -2,12 +2,15 @@
 //! A slice sees only the [`World`]; it opens nothing, asks no clock and imports no other slice.
 
 pub mod blocked;
+pub mod cgroup_dying;
 pub mod disk;
 pub mod evidence;
+pub mod hung_task;
 pub mod kernel_spin;
 pub mod kthread;
 pub mod load;
 pub mod own;
+pub mod pressure;
 pub mod service;
 pub mod softirq;
 pub mod starved;
@@ -66,7 +69,7 @@ pub struct Slice {
 }
 
 /// All slices, in page order.
-pub static ALL: [&Slice; 12] = [
+pub static ALL: [&Slice; 15] = [
     &blocked::SLICE,
     &load::SLICE,
     &starved::SLICE,
@@ -75,6 +78,9 @@ pub static ALL: [&Slice; 12] = [
     &softirq::SLICE,
     &kthread::SLICE,
     &disk::SLICE,
+    &pressure::SLICE,
+    &cgroup_dying::SLICE,
+    &hung_task::SLICE,
     &service::SLICE,
     &suspect::SLICE,
     &evidence::SLICE,

@@ -240,6 +240,11 @@ fn quota(world: &World<'_>, out: &mut Snapshot) {
     }
     out.count(&QUOTA_LIMITED, &[], own.quota_cores.is_some().into());
     if let Some(cores) = own.quota_cores {
+        out.notice(&format!(
+            "the exporter runs under a CPU quota of {cores} cores (its control group or an ancestor), which can stop \
+             it, up to Linux 6.17 while it holds kernel locks; remove CPUQuota=, or cpu.max and cpu.cfs_quota_us, \
+             from its unit and from the slices above"
+        ));
         out.set(&QUOTA, &[], cores);
     }
     if let Some(periods) = own.throttled_periods {

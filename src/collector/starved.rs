@@ -4,9 +4,11 @@
 //! Proof: state R at both looks, and neither time slices nor run time moved between them. A busy loop's run time moves.
 //! On kernels that print R for frozen threads (el9.6, 6.6, el10) such a thread is told by its wait channel, which a
 //! runnable thread has not; where wait channels cannot be read, it cannot be told. A thread counts from
-//! `starved.threshold` on; nothing is shown on kernels that keep no run times. The group is found in the member lists
-//! of groups that throttle, so a thread that starves for another reason has none; on v1 a thread may be in another
-//! group than its process, whose group is shown.
+//! `starved.threshold` on; nothing is shown on kernels that keep no run times.
+//!
+//! The group is looked for by the lane of *throttle*, unless that is switched off, in the member lists of the groups
+//! that throttle and of those below them, 64 in one search. A thread that starves for another reason has no group. On
+//! v1 a thread may be in another group than its process, whose group is shown.
 
 use std::collections::BTreeMap;
 

@@ -81,6 +81,8 @@ pub struct Config {
     pub disk: Disk,
     /// The evidence lane.
     pub evidence: Evidence,
+    /// The slice *pressure*.
+    pub pressure: Pressure,
     /// Essential services. PID 1 is not in this list: it is always watched, under the name `init`.
     pub services: Vec<Service>,
     /// Locks and other things that tasks wait for, beside those that are built in.
@@ -133,6 +135,7 @@ impl Config {
             throttle: Throttle { interval: Duration::from_secs(30), groups_max: 1000, walk_max: 20_000 },
             disk: Disk { devices_max: 512 },
             evidence: Evidence { after: Duration::from_secs(10), per_minute: 30 },
+            pressure: Pressure::default(),
             services: Vec::new(),
             resources: Vec::new(),
             own: Own::default(),
@@ -253,6 +256,14 @@ pub struct Evidence {
     pub after: Duration,
     /// Most kernel stacks read in a minute. Default 30.
     pub per_minute: usize,
+}
+
+/// What the slice *pressure* shows beside the host.
+#[derive(Debug, Clone, Default)]
+pub struct Pressure {
+    /// Control groups, paths below the cgroup root. Default none: a reader in a group's file keeps that group from
+    /// being removed, so only those are read that somebody asked for.
+    pub groups: Vec<PathBuf>,
 }
 
 /// An essential service.

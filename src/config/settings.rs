@@ -34,6 +34,12 @@ pub const COLLECTORS: &[Collector] = &[
     Collector { name: "softirq", help: "Softirqs left to a ksoftirqd that does not get its CPU" },
     Collector { name: "kthread", help: "Other kernel threads that wait for a CPU, and how long waits were" },
     Collector { name: "disk", help: "Block devices: I/O in flight of which none completes, suspended ones" },
+    Collector { name: "pressure", help: "PSI: time in which tasks waited for CPU, I/O, memory, interrupts" },
+    Collector { name: "cgroup_dying", help: "Control groups that were removed and are still held" },
+    Collector {
+        name: "hung_task",
+        help: "Tasks that the kernel itself has called hung, where it counts them",
+    },
     Collector { name: "service", help: "Essential services: blocked, starved, how many tasks" },
     Collector { name: "suspect", help: "Who probably holds up those who wait, and what /stalls tells" },
     Collector { name: "evidence", help: "Kernel stacks of a few tasks that are blocked for long" },
@@ -43,6 +49,8 @@ pub const COLLECTORS: &[Collector] = &[
 pub const SERVICES_MAX: usize = 63;
 /// Most block devices: each one is a label value of several families.
 pub const DEVICES_MAX: usize = 4096;
+/// Most control groups whose pressure is read: each one is a label value of two families, and four reads a turn.
+pub const PRESSURE_GROUPS_MAX: usize = 64;
 /// Most listen addresses: each one is a descriptor in the poll set.
 pub const LISTEN_MAX: usize = 16;
 
@@ -199,6 +207,11 @@ pub const SETTINGS: &[Setting] = &[
         Slot::Count(&mut c.evidence.per_minute, STACKS)
     }),
     row(
+        "pressure.groups",
+        "A control group whose pressure is read, below the cgroup root; repeatable",
+        |c| Slot::Groups(&mut c.pressure.groups, &c.roots.cgroupfs, PRESSURE_GROUPS_MAX),
+    ),
+    row(
         "self.cgroup",
         "The exporter's own cgroup, below the cgroup root, where the kernel cannot be asked safely",
         |c| Slot::Group(&mut c.own.cgroup, &c.roots.cgroupfs),
@@ -232,9 +245,13 @@ mod tests {
 
     #[test]
     fn every_default_is_within_its_own_limits() {
-        for setting in SETTINGS.iter().filter(|setting| setting.flag != "self.cgroup") {
+        for setting in SETTINGS {
             let mut config = Config::defaults();
             let shown = setting.show(&mut config);
+            if shown.is_empty() {
+                assert!(["pressure.groups", "self.cgroup"].contains(&setting.flag), "{}", setting.flag);
+                continue;
+            }
             let typed = Typed::Word(shown.clone());
             assert_eq!((setting.slot)(&mut config).take(&typed), Ok(()), "{}", setting.flag);
             assert_eq!(setting.show(&mut config), shown, "{}: what is printed is read again", setting.flag);

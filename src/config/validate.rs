@@ -293,11 +293,6 @@ mod tests {
             ),
             ("[collector]\nlaod = false", &unknown),
             (
-                "[collector]\nlaod = false",
-                "c.toml:2:1: \"laod\" is not a known collector; known are blocked, load, throttle, softirq, kthread, \
-                 service",
-            ),
-            (
                 "[sandbox]\nenabled = 'no'",
                 "c.toml:2:11: sandbox.enabled: \"no\" is not a switch; give true or false, without quotes",
             ),
@@ -357,6 +352,25 @@ mod tests {
         ] {
             let text = format!("[[service]]\n{keys}\n");
             assert_eq!(faults(&text, &Flags::default()), [format!("c.toml:{line}")], "{text}");
+        }
+    }
+
+    #[test]
+    fn groups_are_a_list_of_different_paths_that_is_not_too_long() {
+        let many = |count: usize| (0..count).map(|group| format!("'g{group}', ")).collect::<String>();
+        let text = |groups: &str| format!("[pressure]\ngroups = [{groups}]");
+        let taken = |groups: &str| {
+            let document = file::parse(Path::new("c.toml"), &text(groups));
+            check(document, &Flags::default()).map(|config| config.pressure.groups.len()).ok()
+        };
+        assert_eq!([taken(""), taken(&many(64)), taken(&many(65))], [Some(0), Some(64), None]);
+        for (groups, line) in [
+            (many(65).as_str(), "65 groups; give 0 to 64"),
+            ("'a', 'a/.'", "\"a/.\" is given twice; leave one out"),
+            ("3", "3 is not a cgroup path; give a cgroup path in quotes"),
+        ] {
+            let line = format!("c.toml:2:10: pressure.groups: {line}");
+            assert_eq!(faults(&text(groups), &Flags::default()), [line], "{groups}");
         }
     }
 

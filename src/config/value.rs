@@ -98,6 +98,8 @@ pub enum Slot<'a> {
     Listen(&'a mut Vec<SocketAddr>, usize),
     /// A path below the cgroup root (the second field).
     Group(&'a mut Option<PathBuf>, &'a Path),
+    /// Paths below the cgroup root (the second field), at most so many.
+    Groups(&'a mut Vec<PathBuf>, &'a Path, usize),
     /// A log level.
     Level(&'a mut log::LevelFilter),
     /// A log format.
@@ -114,7 +116,7 @@ impl Slot<'_> {
             Self::Switch(_) => "BOOL",
             Self::Path(_) => "DIR",
             Self::Listen(..) => "ADDR",
-            Self::Group(..) => "GROUP",
+            Self::Group(..) | Self::Groups(..) => "GROUP",
             Self::Level(_) => "LEVEL",
             Self::Format(_) => "FORMAT",
         }
@@ -122,7 +124,7 @@ impl Slot<'_> {
 
     /// Whether the flag may be given several times.
     pub fn is_list(&self) -> bool {
-        matches!(self, Self::Listen(..))
+        matches!(self, Self::Listen(..) | Self::Groups(..))
     }
 
     /// Puts a typed value into the field, or leaves the field as it was.
@@ -136,8 +138,12 @@ impl Slot<'_> {
             Self::Share(to, range) => *to = share(typed, &range)?,
             Self::Switch(to) => *to = switch(typed)?,
             Self::Path(to) => *to = directory(typed)?,
-            Self::Listen(to, most) => *to = listen(typed, most)?,
+            Self::Listen(to, most) => *to = list(typed, 1..=most, "addresses", address)?,
             Self::Group(to, root) => *to = Some(group(text(typed, "a cgroup path")?, root)?),
+            Self::Groups(to, root, most) => {
+                let path = |item: &Typed| group(text(item, "a cgroup path")?, root);
+                *to = list(typed, 0..=most, "groups", path)?;
+            }
             Self::Level(to) => *to = level(typed)?,
             Self::Format(to) => *to = format(typed)?,
         }
@@ -158,6 +164,10 @@ impl fmt::Display for Slot<'_> {
                 out.write_str(&addresses.join(", "))
             }
             Self::Group(path, _) => path.iter().try_for_each(|path| write!(out, "{}", path.display())),
+            Self::Groups(paths, ..) => {
+                let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+                out.write_str(&paths.join(", "))
+            }
             Self::Level(level) => out.write_str(&level.as_str().to_ascii_lowercase()),
             Self::Format(LogFormat::Logfmt) => out.write_str("logfmt"),
             Self::Format(LogFormat::Json) => out.write_str("json"),
@@ -218,23 +228,30 @@ fn directory(typed: &Typed) -> Result<PathBuf, Refusal> {
     Ok(PathBuf::from(text))
 }
 
-fn listen(typed: &Typed, most: usize) -> Result<Vec<SocketAddr>, Refusal> {
+/// A list, or a single item in place of one.
+fn list<T: PartialEq>(
+    typed: &Typed,
+    range: RangeInclusive<usize>,
+    what: &str,
+    each: impl Fn(&Typed) -> Result<T, Refusal>,
+) -> Result<Vec<T>, Refusal> {
     let items = match typed {
         Typed::List(items) => items.as_slice(),
         single => std::slice::from_ref(single),
     };
-    if items.is_empty() || items.len() > most {
-        return Err(Refusal::new(format!("{} addresses", items.len()), format!("give 1 to {most}")));
+    if !range.contains(&items.len()) {
+        let todo = format!("give {} to {}", range.start(), range.end());
+        return Err(Refusal::new(format!("{} {what}", items.len()), todo));
     }
-    let mut addresses = Vec::with_capacity(items.len());
+    let mut taken = Vec::with_capacity(items.len());
     for item in items {
-        let address = address(item)?;
-        if addresses.contains(&address) {
+        let value = each(item)?;
+        if taken.contains(&value) {
             return Err(Refusal::new(format!("{item} is given twice"), "leave one out"));
         }
-        addresses.push(address);
+        taken.push(value);
     }
-    Ok(addresses)
+    Ok(taken)
 }
 
 fn address(typed: &Typed) -> Result<SocketAddr, Refusal> {

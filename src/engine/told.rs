@@ -2,7 +2,7 @@
 
 use crate::base::clock::{self, Mono};
 use crate::health::{Health, LaneState};
-use crate::sample::OwnGroup;
+use crate::snapshot::Snapshot;
 use crate::snapshot::stall::{Report, SCHEMA};
 use crate::source::kernel;
 use crate::track::Tracks;
@@ -24,10 +24,10 @@ impl Teller {
     }
 
     /// The report, whole.
-    pub fn tell(&self, report: Report, now: Mono, tracks: &Tracks, health: &Health) -> Report {
+    pub fn tell(&self, snapshot: Snapshot, now: Mono, tracks: &Tracks, health: &Health) -> Report {
         let walk_age = tracks.census.as_ref().map(|census| now.since(census.end).as_secs_f64());
-        let mut notices = notices(walk_age.is_some(), &tracks.own, health);
-        notices.extend(report.notices);
+        let mut notices = notices(walk_age.is_some(), health);
+        notices.extend_from_slice(snapshot.notices());
         Report {
             schema: SCHEMA.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -36,12 +36,12 @@ impl Teller {
             time: clock::wall().as_secs_f64(),
             walk_age_seconds: walk_age,
             notices,
-            ..report
+            ..snapshot.report
         }
     }
 }
 
-fn notices(walked: bool, own: &OwnGroup, health: &Health) -> Vec<String> {
+fn notices(walked: bool, health: &Health) -> Vec<String> {
     let mut said = Vec::new();
     if !walked {
         said.push(
@@ -53,12 +53,6 @@ fn notices(walked: bool, own: &OwnGroup, health: &Health) -> Vec<String> {
         let seconds = health.warden_silent.as_secs();
         said.push(format!(
             "The process that replaces hanging readers has not answered for {seconds} s: what hangs is not replaced."
-        ));
-    }
-    if let Some(cores) = own.quota_cores.filter(|_| own.known) {
-        said.push(format!(
-            "The exporter has a CPU quota of {cores} cores, which can stop it while it holds a lock of the kernel: \
-             take CPUQuota= out of its unit."
         ));
     }
     said
@@ -108,31 +102,32 @@ mod tests {
     #[test]
     fn a_report_says_what_is_wrong_with_ourselves() {
         let well = Health { lanes: vec![lane(None, false)], ..Health::default() };
-        assert!(notices(true, &OwnGroup::default(), &well).is_empty());
+        assert!(notices(true, &well).is_empty());
         let stuck = StuckAt { source: "/proc", subject: 7, time: Duration::from_secs(12) };
         let health = Health {
             lanes: vec![lane(Some(stuck), false), lane(Some(StuckAt { subject: 0, ..stuck }), true)],
             warden_silent: Duration::from_secs(11),
             ..Health::default()
         };
-        let own = OwnGroup { known: true, quota_cores: Some(0.07), ..OwnGroup::default() };
-        let said = notices(false, &own, &health);
+        let said = notices(false, &health);
         for (sentence, words) in said.iter().zip([
             "The first walk over all threads has not ended",
             "Our reader tasks hangs in /proc (task 7) for 12 s: what it reads is at least as old; it is tried again",
             "Our reader tasks hangs in /proc for 12 s: what it reads is at least as old; no further process",
             "has not answered for 11 s",
-            "a CPU quota of 0.07 cores",
         ]) {
             assert!(sentence.contains(words), "{sentence}");
         }
-        assert_eq!(said.len(), 5);
+        assert_eq!(said.len(), 4);
     }
 
     #[test]
     fn a_report_keeps_what_the_slices_said() {
-        let report = Report { notices: vec!["mine".to_owned()], stalls_left_out: 3, ..Report::default() };
-        let told = Teller::new().tell(report, Mono::default(), &Tracks::new(1), &Health::default());
+        let report = Report { stalls_left_out: 3, ..Report::default() };
+        let mut snapshot = Snapshot::default();
+        snapshot.report = report;
+        snapshot.notice("mine");
+        let told = Teller::new().tell(snapshot, Mono::default(), &Tracks::new(1), &Health::default());
         assert_eq!((told.schema.as_str(), told.stalls_left_out, told.walk_age_seconds), (SCHEMA, 3, None));
         assert!(told.time > 1e9 && !told.host.is_empty() && !told.kernel.is_empty());
         assert_eq!(told.notices.last().map(String::as_str), Some("mine"));

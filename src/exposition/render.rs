@@ -8,6 +8,12 @@ use crate::snapshot::{Series, Snapshot, Value};
 /// Writes the page. `out` is cleared first and keeps its capacity.
 pub fn render(snapshot: &Snapshot, out: &mut Vec<u8>) {
     out.clear();
+    // Comments of the format: a scraper leaves them out, a person at a terminal reads them first.
+    for notice in snapshot.notices() {
+        put(out, b"# stall_exporter: ");
+        put(out, notice.as_bytes());
+        put(out, b"\n");
+    }
     for family in snapshot.families().iter().filter(|family| !family.series.is_empty()) {
         head(family.desc, out);
         for series in &family.series {
@@ -126,6 +132,15 @@ mod tests {
             # HELP z_seconds A histogram.\n# TYPE z_seconds histogram\n\
             z_seconds_bucket{k=\"v\",le=\"0.5\"} 0\nz_seconds_bucket{k=\"v\",le=\"2.5\"} 1\n\
             z_seconds_bucket{k=\"v\",le=\"+Inf\"} 1\nz_seconds_sum{k=\"v\"} 1\nz_seconds_count{k=\"v\"} 1\n";
+        assert_eq!(text(&snapshot), expected);
+    }
+
+    #[test]
+    fn notices_come_first_as_comments() {
+        let mut snapshot = Snapshot::default();
+        snapshot.set(&GAUGE, &[], 1.0);
+        snapshot.notice("HELP y is\nno help");
+        let expected = "# stall_exporter: HELP y is\\x0ano help\n# HELP y A gauge.\n# TYPE y gauge\ny 1\n";
         assert_eq!(text(&snapshot), expected);
     }
 

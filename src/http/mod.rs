@@ -16,7 +16,7 @@
 //! | `/stalls.json` | the same for programs; gzip when accepted |
 //! | `/-/healthy` | 200 as long as this loop turns |
 //! | `/-/ready` | 200, or 503 and the reason |
-//! | `/` | a page of links |
+//! | `/` | a page of links, the notices above them |
 
 mod conn;
 mod gzip;

@@ -1,6 +1,5 @@
 //! What is answered to what.
 
-use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,10 +51,7 @@ pub fn route(request: &Request, page: &Page) -> Route {
         "/metrics" => return Route::Scrape(Wanted::Metrics),
         "/stalls" => return Route::Scrape(Wanted::Stalls(Face::Html, request.refresh)),
         "/stalls.json" => return Route::Scrape(Wanted::Stalls(Face::Json, None)),
-        "/" => {
-            let body = vec![Chunk::Text(Cow::Borrowed(landing::PAGE))];
-            Answer::new(Code::Ok, "text/html; charset=utf-8", body)
-        }
+        "/" => Answer::new(Code::Ok, "text/html; charset=utf-8", landing::page(&page.notices)),
         "/-/healthy" => Answer::line(Code::Ok, "healthy"),
         "/-/ready" => match &page.not_ready {
             None => Answer::line(Code::Ok, "ready"),

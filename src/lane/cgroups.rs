@@ -11,8 +11,8 @@ use crate::config::{Selector, Service};
 use crate::lane::handover::{Handover, Members};
 use crate::lane::tasks::services::bit;
 use crate::lane::{Tools, Work};
-use crate::sample::{Frame, Lane, OwnGroup};
-use crate::source::error::SourceError;
+use crate::sample::{Dying, Frame, Lane, OwnGroup};
+use crate::source::error::{Cause, SourceError};
 use crate::source::kernel::Version;
 use crate::source::place::{CgroupFile, Place};
 use crate::source::{Reader, cgroup};
@@ -21,6 +21,8 @@ use crate::source::{Reader, cgroup};
 const INTERVAL: Duration = Duration::from_secs(5);
 /// Where the cpu controller may be mounted below the cgroup root: v2 alone, v2 beside v1, v1.
 const MOUNTS: [&str; 4] = ["", "unified/", "cpu/", "cpu,cpuacct/"];
+/// Where v2 may be mounted below the cgroup root: there itself, or beside v1.
+const UNIFIED: [&[u8]; 2] = [b"", b"unified"];
 /// Deepest group whose ancestors are asked for a quota.
 const DEPTH_MAX: usize = 32;
 
@@ -96,6 +98,22 @@ impl CgroupsLane {
     }
 }
 
+/// Groups that were removed and are still held, counted at the v2 root.
+fn dying(reader: &mut Reader<'_>) -> Result<Option<u64>, SourceError> {
+    for group in UNIFIED {
+        let place = Place::Cgroup { group, file: CgroupFile::Stat };
+        match reader.read(&place) {
+            Ok(text) => {
+                let malformed = || SourceError::at(place.row(), 0, Cause::Malformed);
+                return cgroup::dying(text).ok_or_else(malformed).map(Some);
+            }
+            Err(error) if matches!(error.cause, Cause::Vanished | Cause::NoTree) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
 /// The bytes of a configured path, without the slash that would lead out of the tree.
 fn below_root(path: &Path) -> Vec<u8> {
     let bytes = path.as_os_str().as_bytes();
@@ -127,6 +145,10 @@ impl Work for CgroupsLane {
                 (tools.send)(&Frame::Failed { lane: Lane::Cgroups, why: error.to_string() });
             }
         }
+        let at = clock::now();
+        let frame = dying(&mut tools.reader).map(|groups| Frame::Dying(Dying { at, groups }));
+        let failed = |error: SourceError| Frame::Failed { lane: Lane::Cgroups, why: error.to_string() };
+        (tools.send)(&frame.unwrap_or_else(failed));
         (tools.send)(&Frame::Own(self.own(&mut tools.reader)));
         clock::now().plus(INTERVAL)
     }

@@ -64,12 +64,13 @@ impl DevicesLane {
         }
     }
 
-    /// One look at all devices.
-    fn look(&mut self, reader: &mut Reader<'_>) -> Result<Disks, SourceError> {
+    /// One look at all devices. Beside it why new names could not be told apart, if so: those that are known are looked
+    /// at all the same.
+    fn look(&mut self, reader: &mut Reader<'_>) -> Result<(Disks, Option<SourceError>), SourceError> {
         let mut disks = Disks { begin: clock::now(), ..Disks::default() };
         let counted = count(reader, &mut disks)?;
         disks.end = clock::now();
-        self.learn(&counted, reader)?;
+        let failed = self.learn(&counted, reader).err();
         for line in counted {
             if self.names.get(&line.name) != Some(&Name::Whole) {
                 continue;
@@ -85,8 +86,8 @@ impl DevicesLane {
             let Counted { name, inflight, completed } = line;
             disks.rows.push(DiskRow { device: label(&name, LABEL_MAX), inflight, completed, suspended });
         }
-        disks.whole = disks.unread == 0;
-        Ok(disks)
+        disks.whole = disks.unread == 0 && failed.is_none();
+        Ok((disks, failed))
     }
 
     /// Lists the whole devices when there is a name of which it is not known whether it is one, and forgets names
@@ -141,13 +142,21 @@ fn suspended(number: u32, reader: &mut Reader<'_>) -> Option<bool> {
 impl Work for DevicesLane {
     fn turn(&mut self, tools: &mut Tools<'_>) -> Mono {
         let (began, cpu) = (clock::now(), clock::thread_cpu());
-        let frame = if self.on {
-            self.look(&mut tools.reader).map(Frame::Disks)
+        let looked = if self.on {
+            self.look(&mut tools.reader)
         } else {
-            Ok(Frame::Disks(Disks { begin: began, end: began, whole: true, ..Disks::default() }))
+            Ok((Disks { begin: began, end: began, whole: true, ..Disks::default() }, None))
         };
-        let failed = |error: SourceError| Frame::Failed { lane: Lane::Devices, why: error.to_string() };
-        (tools.send)(&frame.unwrap_or_else(failed));
+        let failed = match looked {
+            Ok((disks, failed)) => {
+                (tools.send)(&Frame::Disks(disks));
+                failed
+            }
+            Err(error) => Some(error),
+        };
+        if let Some(error) = failed {
+            (tools.send)(&Frame::Failed { lane: Lane::Devices, why: error.to_string() });
+        }
         let spent = clock::thread_cpu().saturating_sub(cpu);
         self.budget.spend(spent, clock::now());
         let due = began.plus(INTERVAL).max(self.budget.due(spent));
@@ -215,7 +224,8 @@ mod tests {
             let root = || self.0.path().to_owned();
             let host = Host::open(&Roots { procfs: root(), sysfs: root(), cgroupfs: root() }).unwrap();
             let stamp = Listings::default();
-            let disks = lane.look(&mut Reader::for_probe(&host, &stamp)).unwrap();
+            let (disks, failed) = lane.look(&mut Reader::for_probe(&host, &stamp)).unwrap();
+            assert_eq!(failed.is_some(), !self.0.path().join("block").exists(), "{failed:?}");
             let rows =
                 disks.rows.iter().map(|row| (row.device.clone(), row.inflight, row.completed)).collect();
             (rows, disks, stamp.0.get() > 0)
@@ -256,6 +266,18 @@ mod tests {
         assert_eq!(tree.look(&mut lane).0, []);
         tree.whole("nvme0n1");
         assert_eq!(tree.look(&mut lane).0, [row("nvme0n1", 1, 0)]);
+    }
+
+    #[test]
+    fn without_the_directory_devices_that_are_known_are_looked_at_and_new_ones_are_not() {
+        let tree = Tree::new(&["sda"]);
+        tree.counters(&["sda 1 1"]);
+        let mut lane = lane(512);
+        assert_eq!(tree.look(&mut lane).0, [row("sda", 1, 1)]);
+        fs::remove_dir_all(tree.0.path().join("block")).unwrap();
+        tree.counters(&["sda 1 1", "sdb 1 1"]);
+        let (rows, disks, _) = tree.look(&mut lane);
+        assert_eq!((rows, disks.whole), (vec![row("sda", 1, 1)], false));
     }
 
     #[test]

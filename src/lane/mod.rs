@@ -8,6 +8,7 @@ pub mod devices;
 pub mod evidence;
 pub mod handover;
 pub mod kthreads;
+pub mod pressure;
 pub mod tasks;
 pub mod throttle;
 

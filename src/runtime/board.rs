@@ -19,6 +19,8 @@ pub struct Page {
     pub text: Vec<u8>,
     /// What is stuck, in words; rendered when somebody asks for it.
     pub report: Report,
+    /// What every page must say first, one line each.
+    pub notices: Vec<String>,
     /// When the tick behind it began.
     pub built: Mono,
     /// Highest scrape ticket that this page answers: every wish up to it was made before the tick began.

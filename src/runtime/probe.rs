@@ -19,6 +19,7 @@ use crate::lane::devices::DevicesLane;
 use crate::lane::evidence::EvidenceLane;
 use crate::lane::handover::Handover;
 use crate::lane::kthreads::KthreadsLane;
+use crate::lane::pressure::PressureLane;
 use crate::lane::tasks::TasksLane;
 use crate::lane::throttle::ThrottleLane;
 use crate::lane::{Tools, Work};
@@ -32,10 +33,11 @@ const STACK: usize = 256 * 1024;
 /// A lane that panicked tries again after this.
 const AFTER_PANIC: Duration = Duration::from_secs(5);
 /// Shares of the CPU budget.
-const TASKS_SHARE: f64 = 0.53;
+const TASKS_SHARE: f64 = 0.51;
 const DETAIL_SHARE: f64 = 0.1;
 const THROTTLE_SHARE: f64 = 0.1;
 const DEVICES_SHARE: f64 = 0.05;
+const PRESSURE_SHARE: f64 = 0.02;
 /// Descriptors that the throttle lane leaves to the other lanes of the process.
 const DESCRIPTORS_SPARE: u64 = 256;
 const KTHREADS_SHARE: f64 = 0.2;
@@ -141,6 +143,9 @@ impl Runner {
                 let descriptors = if off("softirq") && off("kthread") { 0 } else { limit };
                 let share = tasks.cpu_budget * KTHREADS_SHARE;
                 Box::new(KthreadsLane::new(descriptors, tasks.threads_max, share, now))
+            }
+            Lane::Pressure => {
+                Box::new(PressureLane::new(&self.config, tasks.cpu_budget * PRESSURE_SHARE, now))
             }
             Lane::Devices => Box::new(DevicesLane::new(&self.config, tasks.cpu_budget * DEVICES_SHARE, now)),
             Lane::Evidence => {

@@ -153,6 +153,7 @@ impl Probes {
             Frame::Sweep(_) => (Lane::Tasks, true),
             Frame::Look(_) => (Lane::Tasks, false),
             Frame::Detail(details) => (Lane::Detail, details.is_empty()),
+            Frame::Dying(_) => (Lane::Cgroups, false),
             Frame::Own(_) => (Lane::Cgroups, true),
             Frame::Quotas(quotas) => (Lane::Throttle, quotas.whole),
             Frame::Members(_) => (Lane::Throttle, false),
@@ -160,19 +161,22 @@ impl Probes {
             Frame::Disks(_) => (Lane::Devices, true),
             Frame::Stack(_) => (Lane::Evidence, false),
             Frame::Evidence(_) => (Lane::Evidence, true),
+            Frame::Pressures(pressures) => (Lane::Pressure, pressures.groups),
             Frame::Failed { lane, .. } => (*lane, false),
         };
         if let Some(stuck) = self.supervisor.lane(lane).stuck {
             let silent = now.since(stuck.since).as_secs();
             log::info!("lane {} is back after {silent} s in {}", lane.name(), stuck.source);
         }
-        // An empty answer proves little: a lane that has just been born gives one before it comes to where it hung.
-        let empty = match frame {
-            Frame::Detail(details) => details.is_empty(),
-            Frame::Evidence(_) => true,
-            _ => false,
+        // An empty answer proves little, and so does what is read before the place where lanes hang: a lane that has
+        // just been born gives it before it comes to where it hung.
+        let proof = match frame {
+            Frame::Detail(details) => !details.is_empty(),
+            Frame::Pressures(pressures) => pressures.groups,
+            Frame::Evidence(_) | Frame::Dying(_) => false,
+            _ => true,
         };
-        self.supervisor.delivered(lane, !empty, now);
+        self.supervisor.delivered(lane, proof, now);
         let Some(ledger) = self.ledgers.get_mut(lane.index()) else { return };
         if pass {
             ledger.passes = ledger.passes.saturating_add(1);

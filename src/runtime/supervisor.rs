@@ -94,7 +94,7 @@ impl Supervisor {
 
     /// Health of a lane.
     pub fn lane(&self, lane: Lane) -> &LaneHealth {
-        let [tasks, detail, cgroups, throttle, kthreads, devices, evidence] = &self.lanes;
+        let [tasks, detail, cgroups, throttle, kthreads, devices, evidence, pressure] = &self.lanes;
         match lane {
             Lane::Tasks => tasks,
             Lane::Detail => detail,
@@ -103,11 +103,12 @@ impl Supervisor {
             Lane::Kthreads => kthreads,
             Lane::Devices => devices,
             Lane::Evidence => evidence,
+            Lane::Pressure => pressure,
         }
     }
 
     fn lane_mut(&mut self, lane: Lane) -> &mut LaneHealth {
-        let [tasks, detail, cgroups, throttle, kthreads, devices, evidence] = &mut self.lanes;
+        let [tasks, detail, cgroups, throttle, kthreads, devices, evidence, pressure] = &mut self.lanes;
         match lane {
             Lane::Tasks => tasks,
             Lane::Detail => detail,
@@ -116,6 +117,7 @@ impl Supervisor {
             Lane::Kthreads => kthreads,
             Lane::Devices => devices,
             Lane::Evidence => evidence,
+            Lane::Pressure => pressure,
         }
     }
 

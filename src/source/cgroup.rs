@@ -37,6 +37,11 @@ pub fn throttled_local(text: &[u8]) -> Option<u64> {
     value(text, b"throttled_usec ").map(|micros| micros.saturating_mul(1000))
 }
 
+/// Groups below that were removed and that something still holds, from v2's `cgroup.stat` (cgroup_stat_show).
+pub fn dying(text: &[u8]) -> Option<u64> {
+    value(text, b"nr_dying_descendants ")
+}
+
 /// v1's `cpuacct.usage` (cpuusage_read): nanoseconds.
 pub fn cpuacct_usage(text: &[u8]) -> Option<u64> {
     number(text.strip_suffix(b"\n")?)
@@ -156,6 +161,8 @@ mod tests {
         assert_eq!(usage(b"usage_usec 18446744073709551615\n"), Some(u64::MAX), "never a wrap");
         assert_eq!(throttled_local(b"throttled_usec 3\n"), Some(3_000));
         assert_eq!(cpuacct_usage(b"77\n"), Some(77));
+        assert_eq!(dying(b"nr_descendants 5\nnr_dying_descendants 3\nnr_subsys_cpu 5\n"), Some(3));
+        assert_eq!(dying(b"nr_descendants 5\nnr_dying_descendants 3"), None, "a cut line does not count");
         assert_eq!(cpuacct_usage(b"77"), None);
     }
 
@@ -174,7 +181,7 @@ mod tests {
             let _ = (cpu_stat(&text), cpu_max(&text), cfs_quota(&text, &text));
             let _ = (own_groups(&text).count(), procs(&text).count());
             let _ = (usage(&text), throttled_local(&text), cpuacct_usage(&text));
-            let _ = (max_quota(&text), cfs_limited(&text));
+            let _ = (max_quota(&text), cfs_limited(&text), dying(&text));
         }
 
         #[test]

@@ -46,8 +46,8 @@ mod tests {
         let read = stat(&text).unwrap();
         assert_eq!(read.state, State::Running);
         assert!(read.start_ticks > 0 && read.cpu.is_some());
-        let odd = b"7 (a) R (b) R 2 7 7 0 -1 64 0 0 0 0 41 52 0 0 20 0 1 0 912 0 0 9 0 0 0 0 0 0 0 0 0 0 0 0 17 3 0 0 \
-        0";
+        let odd = b"7 (a) R (b) R 2 7 7 0 -1 64 0 0 0 0 41 52 0 0 20 0 1 0 912 0 0 9 \
+            0 0 0 0 0 0 0 0 0 0 0 0 17 3 0 0 0";
         let read = stat(odd).unwrap();
         assert_eq!((read.user_ticks, read.start_ticks, read.cpu), (41, 912, Some(3)));
         for bad in [&b""[..], b"1 (foo)", b"(foo) R 1", b") (", b"1 (a) R"] {

@@ -20,6 +20,8 @@ pub enum Cause {
     NoTree,
     /// The path table does not let this process open the place.
     Refused,
+    /// The kernel has it switched off (EOPNOTSUPP).
+    Unsupported,
     /// Anything else the kernel answered.
     Kernel(String),
 }
@@ -72,6 +74,7 @@ impl fmt::Display for SourceError {
             Cause::Refused => {
                 out.write_str("refused by the path table for this process; this is a defect of ours")
             }
+            Cause::Unsupported => out.write_str("switched off in this kernel"),
             Cause::Kernel(text) => out.write_str(text),
         }
     }

@@ -13,6 +13,8 @@ pub mod kernel;
 mod lists;
 pub mod paths;
 pub mod place;
+pub mod pressure;
+mod stamp;
 pub mod task;
 
 use std::ffi::CStr;
@@ -27,6 +29,7 @@ use crate::config::Roots;
 use error::{Cause, SourceError};
 use paths::{Class, Reader as Side, RowId};
 use place::{Base, Out, Place, ThreadFile, Tree};
+pub use stamp::{NoStamp, Stamp};
 
 /// Most bytes of one file that are looked at. `status` is about 1.5 KiB, `sched` about 2 KiB.
 const TEXT_MAX: usize = 64 * 1024;
@@ -34,21 +37,6 @@ const TEXT_MAX: usize = 64 * 1024;
 const PATH_MAX: usize = 4096;
 /// Bytes of directory entries taken per `getdents64`.
 const ENTRIES: usize = 32 * 1024;
-
-/// Told before each entry into the kernel, so that somebody else can say where we hang.
-pub trait Stamp {
-    /// About to enter `row` for `subject` (a thread, a process, or zero).
-    fn enter(&self, row: RowId, subject: u32);
-}
-
-/// For readers that nobody watches: front, whose SAFE rows do not hang and whom nobody could replace if they did, and
-/// commands that serve nobody.
-#[derive(Debug, Clone, Copy)]
-pub struct NoStamp;
-
-impl Stamp for NoStamp {
-    fn enter(&self, _row: RowId, _subject: u32) {}
-}
 
 /// The mounted trees, held open from the start.
 #[derive(Debug)]
@@ -394,6 +382,7 @@ impl From<Errno> for Cause {
         match errno {
             Errno::NOENT | Errno::SRCH | Errno::NODEV => Self::Vanished,
             Errno::ACCESS | Errno::PERM => Self::Denied,
+            Errno::OPNOTSUPP => Self::Unsupported,
             other => Self::Kernel(std::io::Error::from(other).to_string()),
         }
     }

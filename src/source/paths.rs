@@ -105,7 +105,7 @@ const fn never(pattern: &'static str, kernel: &'static str, checked: &'static st
 const ALL: &str = "3.10 to 6.18, live";
 
 /// The table. The first rows are those of `Place::row`, in its order; a test holds the two together.
-pub const ROWS: [Row; 44] = [
+pub const ROWS: [Row; 48] = [
     row("/proc/loadavg", Class::Safe, Reader::Front, "loadavg_proc_show: per-CPU sums, no lock", ALL),
     row(
         "/proc",
@@ -247,6 +247,34 @@ pub const ROWS: [Row; 44] = [
         "proc_pid_stack, lock_trace: cred_guard_mutex before 5.10, exec_update_lock since, killable; read once in a \
          long wait, by a lane of its own",
         ALL,
+    ),
+    row(
+        "/proc/pressure/{cpu,io,memory,irq}",
+        Class::Guarded,
+        Reader::Probe,
+        "psi_show: avgs_lock mutex, which the averaging kworker holds too; per-CPU seqcounts",
+        "4.18 to 6.18, live",
+    ),
+    row(
+        "CGROUP/{cpu,io,memory,irq}.pressure",
+        Class::Guarded,
+        Reader::Probe,
+        "psi_show: avgs_lock mutex of the group; a reader that waits keeps the group from being removed",
+        "4.18 to 6.18, live",
+    ),
+    row(
+        "CGROUP/cgroup.stat",
+        Class::Guarded,
+        Reader::Probe,
+        "cgroup_stat_show: plain counters, RCU; open: kernfs lock",
+        "4.18 to 6.18, live",
+    ),
+    row(
+        "/proc/sys/kernel/hung_task_detect_count",
+        Class::Safe,
+        Reader::Front,
+        "proc_sys_call_handler: sysctl spinlock, one load; not up to 6.12",
+        "6.18, live",
     ),
     row(
         "--config.file",

@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use crate::base::units::Resource;
 use crate::source::paths::RowId;
 
 /// A file of one thread.
@@ -80,6 +81,13 @@ pub enum Place<'a> {
         /// The number N of the device-mapper device.
         number: u32,
     },
+    /// `/proc/sys/kernel/hung_task_detect_count`.
+    HungTasks,
+    /// `/proc/pressure/RESOURCE`.
+    Pressure {
+        /// Which.
+        resource: Resource,
+    },
 }
 
 /// A file of a control group.
@@ -99,6 +107,10 @@ pub enum CgroupFile {
     CpuStatLocal,
     /// v1 CPU usage.
     CpuacctUsage,
+    /// v2 pressure totals.
+    Pressure(Resource),
+    /// v2 numbers of groups below, living and dying.
+    Stat,
 }
 
 impl CgroupFile {
@@ -111,6 +123,11 @@ impl CgroupFile {
             Self::CpuStat => "cpu.stat",
             Self::CpuStatLocal => "cpu.stat.local",
             Self::CpuacctUsage => "cpuacct.usage",
+            Self::Stat => "cgroup.stat",
+            Self::Pressure(Resource::Cpu) => "cpu.pressure",
+            Self::Pressure(Resource::Io) => "io.pressure",
+            Self::Pressure(Resource::Memory) => "memory.pressure",
+            Self::Pressure(Resource::Irq) => "irq.pressure",
         }
     }
 }
@@ -150,11 +167,15 @@ impl Place<'_> {
                 CgroupFile::CpuStat => 13,
                 CgroupFile::CpuStatLocal => 15,
                 CgroupFile::CpuacctUsage => 16,
+                CgroupFile::Pressure(_) => 22,
+                CgroupFile::Stat => 23,
             },
             Self::Groups { .. } => 14,
             Self::DiskStats => 17,
             Self::Disks => 18,
             Self::DmSuspended { .. } => 19,
+            Self::Pressure { .. } => 21,
+            Self::HungTasks => 24,
         })
     }
 
@@ -215,6 +236,11 @@ impl Place<'_> {
             Self::Groups { group } => out.write_bytes(group),
             Self::DiskStats => out.write_str("diskstats"),
             Self::Disks => out.write_str("block"),
+            Self::HungTasks => out.write_str("sys/kernel/hung_task_detect_count"),
+            Self::Pressure { resource } => {
+                out.write_str("pressure/")?;
+                out.write_str(resource.name())
+            }
             Self::DmSuspended { number: dm } => {
                 out.write_str("block/dm-")?;
                 number(*dm, out)?;
@@ -296,6 +322,10 @@ mod tests {
             Place::Disks,
             Place::DmSuspended { number: 3 },
             thread(ThreadFile::Stack),
+            Place::Pressure { resource: Resource::Memory },
+            group(CgroupFile::Pressure(Resource::Memory)),
+            group(CgroupFile::Stat),
+            Place::HungTasks,
         ]
     }
 
@@ -308,8 +338,12 @@ mod tests {
             assert_ne!(row.reader, Reader::Nobody, "{}", row.pattern);
             let file = place.to_string();
             let name = file.rsplit('/').next().unwrap();
-            let pattern =
-                if row.pattern.starts_with('/') || name == "." { row.pattern } else { file.as_str() };
+            let row_pattern = row.pattern.replace("{cpu,io,memory,irq}", "memory");
+            let pattern = if row_pattern.starts_with('/') || name == "." {
+                row_pattern.as_str()
+            } else {
+                file.as_str()
+            };
             assert!(name == "." || pattern.ends_with(name), "{file} stands in row {}", row.pattern);
         }
     }

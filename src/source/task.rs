@@ -150,6 +150,11 @@ pub fn loadavg_running(text: &[u8]) -> Option<u64> {
     number(field.get(..slash)?)
 }
 
+/// A file of `/proc/sys` that holds one number.
+pub fn sysctl(text: &[u8]) -> Option<u64> {
+    number(text.strip_suffix(b"\n")?)
+}
+
 /// A decimal number of digits only; `None` when empty, signed, or past `u64`.
 pub fn number(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {

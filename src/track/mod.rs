@@ -8,6 +8,7 @@ pub mod histogram;
 pub mod kind;
 pub mod kthreads;
 pub mod load;
+pub mod pressure;
 pub mod quotas;
 pub mod resource;
 pub mod scene;
@@ -17,13 +18,14 @@ pub mod waits;
 
 use crate::base::clock::Mono;
 use crate::base::units::State;
-use crate::sample::{Frame, Missed, OwnGroup, Row, ServiceTasks, Sweep};
+use crate::sample::{Dying, Frame, Missed, OwnGroup, Row, ServiceTasks, Sweep};
 use disks::Devices;
 use evidence::Evidence;
 use histogram::Histogram;
 use kind::Kind;
 use kthreads::Kthreads;
 use load::Load;
+use pressure::Pressure;
 use quotas::Quotas;
 use spins::Spins;
 use waits::{Wait, Waits};
@@ -56,10 +58,16 @@ pub struct Tracks {
     pub quotas: Quotas,
     /// Kernel threads that wait for a CPU.
     pub kthreads: Kthreads,
+    /// Control groups that were removed and are still held.
+    pub dying: Dying,
+    /// Tasks that the kernel's own detector has called hung since boot; `None` where it does not count them.
+    pub hung_tasks: Option<u64>,
     /// Block devices.
     pub disks: Devices,
     /// Kernel stacks of blocked waits; a stack itself is with its wait.
     pub evidence: Evidence,
+    /// Pressure totals.
+    pub pressure: Pressure,
 }
 
 /// The counts of the newest walk.
@@ -95,8 +103,11 @@ impl Tracks {
             own: OwnGroup::default(),
             quotas: Quotas::default(),
             kthreads: Kthreads::default(),
+            dying: Dying::default(),
+            hung_tasks: None,
             disks: Devices::default(),
             evidence: Evidence::default(),
+            pressure: Pressure::default(),
         }
     }
 
@@ -124,9 +135,11 @@ impl Tracks {
                 self.spins.members(&members);
             }
             Frame::Kthreads(samples) => self.kthreads.observe(&samples),
+            Frame::Dying(dying) => self.dying = dying,
             Frame::Disks(disks) => self.disks.observe(disks),
             Frame::Stack(stack) => self.evidence.stack(stack, &mut self.blocked),
             Frame::Evidence(skipped) => self.evidence.skipped.add(&skipped),
+            Frame::Pressures(pressures) => self.pressure.observe(pressures),
             Frame::Failed { .. } => {}
         }
     }

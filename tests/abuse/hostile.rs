@@ -71,7 +71,7 @@ fn ready(exporter: &Exporter) -> Family {
     wait_until(CALM, "there is a probe with all its lanes", || {
         let family = exporter.family();
         let lanes = family.probes.first().map_or(0, |probe| process::threads(*probe).len());
-        (lanes == 8).then_some(family)
+        (lanes == 9).then_some(family)
     })
 }
 
@@ -150,7 +150,11 @@ fn hasty(address: SocketAddr, stop: &AtomicBool) -> usize {
     let mut answered = 0;
     while !stop.load(Ordering::SeqCst) {
         let headers = if answered % 2 == 0 { "Accept-Encoding: gzip\r\n" } else { "" };
-        let path = ["/metrics", "/metrics", "/stalls", "/stalls.json"][answered % 4];
+        let path = match answered % 4 {
+            2 => "/stalls",
+            3 => "/stalls.json",
+            _ => "/metrics",
+        };
         match client.ask("GET", path, headers) {
             Ok(response) => {
                 assert_eq!(response.status, 200, "{}", response.text());

@@ -2,13 +2,11 @@
 //! own table of metrics.
 
 use std::collections::{BTreeMap, HashSet};
-use std::io::Write;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::support::exporter::Exporter;
 use crate::support::fault::Fault;
-use crate::support::page::{Family, Page, Sample};
+use crate::support::page::{Family, Page, Sample, lint};
 use crate::support::proc_tree::ProcTree;
 use crate::support::{wait_for, wait_until};
 
@@ -39,19 +37,6 @@ fn known() -> BTreeMap<String, Known> {
         .collect();
     assert!(known.len() > 30, "{known:?}");
     known
-}
-
-/// What `promtool check metrics` says to a page; it says nothing to a good one.
-fn lint(page: &str) -> String {
-    let mut command = Command::new("promtool");
-    command.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut promtool = command.spawn().expect("promtool is there");
-    // It reads all before it says anything, so nobody waits for the other.
-    promtool.stdin.take().expect("piped").write_all(page.as_bytes()).expect("promtool reads");
-    let output = promtool.wait_with_output().expect("our own child");
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said).into_owned();
-    if output.status.success() { said } else { format!("{}: {said}", output.status) }
 }
 
 /// The series of a family: its label sets, without what a histogram makes of each.

@@ -297,7 +297,7 @@ pub fn nothing_but_the_table(time: Duration) {
         let page = exporter.scrape();
         let watched = tasks(&page, "by_comm") >= 2.0 && tasks(&page, "by_group") >= 1.0;
         let evidence = page.expect("stall_evidence_stacks_total", &[]) >= 1.0;
-        watched && evidence && process::threads(second).len() == 8 && walks(&page) >= walked + 2.0
+        watched && evidence && process::threads(second).len() == 9 && walks(&page) >= walked + 2.0
     });
     thread::sleep(time.saturating_sub(begun.elapsed()));
     assert_eq!(exporter.scrape().expect("stall_exporter_quota_cores", &[]), 0.5, "our own quota is watched");
@@ -357,8 +357,17 @@ fn what_was_meant_to_happen_happened(rules: &Rules, trace: &Trace, stuck: Pid) {
     for probe in probes {
         let mut names = trace.names(probe);
         names.sort_unstable();
-        let lanes =
-            ["cgroups", "detail", "devices", "evidence", "kthreads", "stall-probe", "tasks", "throttle"];
+        let lanes = [
+            "cgroups",
+            "detail",
+            "devices",
+            "evidence",
+            "kthreads",
+            "pressure",
+            "stall-probe",
+            "tasks",
+            "throttle",
+        ];
         assert_eq!(names, lanes);
     }
     let front = trace.processes(Role::Front)[0];

@@ -16,12 +16,15 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod counted;
 mod disk;
 mod evidence;
 mod hang;
 mod harness;
 mod kthread;
 mod modes;
+mod notices;
+mod pressure;
 mod processes;
 mod scale;
 mod scene;
@@ -45,5 +48,8 @@ fn main() -> std::process::ExitCode {
         service::CASES,
         starved::CASES,
         stalls::CASES,
+        pressure::CASES,
+        counted::CASES,
+        notices::CASES,
     ])
 }

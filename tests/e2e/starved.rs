@@ -214,8 +214,8 @@ fn nobody_starves() {
     }
     let page = scene.exporter.scrape();
     assert!(page.expect("stall_tasks", &[("state", "R")]) >= 1.0, "the busy one was seen");
-    freezer.thaw();
     println!("observed: nothing on {pages} pages; frozen it was {:?}", process::state(frozen.pid()));
+    freezer.thaw();
 }
 
 /// Another program that burns CPU time. Dropping it ends it.

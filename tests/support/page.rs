@@ -1,14 +1,18 @@
 //! A strict reader of the text exposition format 0.0.4.
 //!
 //! Stricter than Prometheus: what a scraper forgives (a family without TYPE, a comment, a timestamp, an empty family)
-//! is an error here, because our writer has no reason to write it. Written apart from the writer on purpose, so that
-//! no misunderstanding of the format can be in both.
+//! is an error here, because our writer has no reason to write it. Only notices, which come before all else, are
+//! comments. Written apart from the writer on purpose, so that no misunderstanding of the format can be in both.
 
 use std::collections::HashSet;
+use std::io::Write;
+use std::process::{Command, Stdio};
 
 /// One page of `/metrics`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Page {
+    /// What the comments at the top say.
+    pub notices: Vec<String>,
     /// The families in the order of the page.
     pub families: Vec<Family>,
 }
@@ -114,6 +118,19 @@ impl Page {
     }
 }
 
+/// What `promtool check metrics` says to a page; it says nothing to a good one.
+pub fn lint(page: &str) -> String {
+    let mut command = Command::new("promtool");
+    command.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut promtool = command.spawn().expect("promtool is there");
+    // It reads all before it says anything, so nobody waits for the other.
+    promtool.stdin.take().expect("piped").write_all(page.as_bytes()).expect("promtool reads");
+    let output = promtool.wait_with_output().expect("our own child");
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    if output.status.success() { said } else { format!("{}: {said}", output.status) }
+}
+
 /// A page being read: the last family is the open one.
 #[derive(Default)]
 struct Reader {
@@ -130,6 +147,12 @@ impl Reader {
         }
         if let Some(rest) = line.strip_prefix("# TYPE ") {
             return self.type_line(rest);
+        }
+        if let (Some(notice), true, None) =
+            (line.strip_prefix("# stall_exporter: "), self.page.families.is_empty(), &self.help)
+        {
+            self.page.notices.push(notice.to_owned());
+            return Ok(());
         }
         if line.starts_with('#') {
             return Err("a comment that is neither HELP nor TYPE".to_owned());

@@ -12,7 +12,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
 use tempfile::TempDir;
 
 /// What every tree links from the real `/proc`: the host-wide files that carry no state of ours.
-const ALWAYS: [&str; 5] = ["loadavg", "stat", "sys", "self", "diskstats"];
+const ALWAYS: [&str; 6] = ["loadavg", "stat", "sys", "self", "diskstats", "pressure"];
 
 /// The tree; removed when dropped.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub struct ProcTree {
 }
 
 impl ProcTree {
-    /// A tree with `loadavg`, `stat`, `sys`, `self` and `diskstats`, and no process at all.
+    /// A tree with `loadavg`, `stat`, `sys`, `self`, `diskstats` and `pressure`, and no process at all.
     pub fn new() -> Self {
         let scratch = || TempDir::with_prefix("proc-").expect("a scratch directory");
         let tree = Self { dir: scratch(), aside: scratch(), sys: scratch() };

@@ -97,7 +97,7 @@ pub fn page(report: &Report) -> Vec<u8> {
 }
 
 /// Text between tags or in an attribute: markup becomes text, and what would deceive the eye is written out.
-struct Text<'a>(&'a str);
+pub struct Text<'a>(pub &'a str);
 
 impl fmt::Display for Text<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -6,6 +6,8 @@ use crate::snapshot::stall::{KnownWait, Past, Report, Stall, Suspect, Task};
 /// Narrower than this nothing is wrapped well.
 const WIDTH_MIN: usize = 40;
 
+/// A sentence in a last column narrower than this has a line of its own instead.
+const LAST_MIN: usize = 30;
 /// Widest cell of a table but for the last of a row.
 const CELL_MAX: usize = 32;
 
@@ -232,7 +234,8 @@ impl Lines {
         self.empty();
     }
 
-    /// Rows under their heads. The last column takes what is left of the line and goes on below itself.
+    /// Rows under their heads. The last column takes what is left of the line and goes on below itself, or has a line
+    /// of its own where little is left.
     fn columns(&mut self, indent: &str, heads: &[&str], rows: Vec<Vec<String>>) {
         let heads: Vec<String> = heads.iter().map(|&head| head.to_owned()).collect();
         let rows: Vec<Vec<String>> = rows
@@ -260,8 +263,12 @@ impl Lines {
                 line.push_str(&shown);
                 line.push_str(&" ".repeat(width.saturating_sub(columns(&shown)).saturating_add(2)));
             }
+            let left = self.terminal.width.saturating_sub(columns(indent).saturating_add(columns(&line)));
             if number == 0 {
                 self.line(Some(Style::Faint), &format!("{indent}{line}{}", cell(last)));
+            } else if left < LAST_MIN && cell(last).contains(' ') && left < columns(cell(last)) {
+                self.line(None, &format!("{indent}{line}"));
+                self.wrap(indent, "   ", cell(last));
             } else {
                 self.wrap(indent, &line, cell(last));
             }

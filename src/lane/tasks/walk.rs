@@ -65,9 +65,8 @@ impl TasksLane {
         let running = running_before.min(running(tools));
         self.bound(&mut sweep);
         let unmoved = self.remember(&sweep);
-        self.ask(&sweep, &unmoved, &busy);
-        sweep.missed.over_watched =
-            self.watch.choose(&sweep.rows, &unmoved, inspector.marks, &mut tools.reader);
+        let unwatched = self.watch.choose(&sweep.rows, &unmoved, inspector.marks, &mut tools.reader);
+        sweep.missed.over_watched = unwatched.saturating_add(self.ask(&sweep, &unmoved, &busy));
         // Our own thread is one of the running ones, and one more may have come and gone.
         let explained = sweep.states.first().copied().unwrap_or_default().saturating_add(1);
         self.refresh.after(running, explained);
@@ -242,9 +241,11 @@ impl TasksLane {
         unmoved
     }
 
-    /// Decides which threads in R are worth a closer look, and whose groups are.
-    fn ask(&mut self, sweep: &Sweep, unmoved: &HashSet<Tid>, busy: &HashSet<Tid>) {
-        let wanted = sweep.rows.iter().filter(|row| row.state == State::Running).filter_map(|row| {
+    /// Decides which threads in R are worth a closer look, and whose groups are. Returns how many found no place.
+    fn ask(&mut self, sweep: &Sweep, unmoved: &HashSet<Tid>, busy: &HashSet<Tid>) -> u64 {
+        // Without run times a busy thread stands as still as a starved one.
+        let in_r = sweep.rows.iter().filter(|row| row.state == State::Running && row.mark.run_ns > 0);
+        let wanted = in_r.filter_map(|row| {
             let why = match row.tid {
                 tid if unmoved.contains(&tid) => Why::Starved,
                 tid if busy.contains(&tid) => Why::Busy,
@@ -252,7 +253,10 @@ impl TasksLane {
             };
             Some(Wanted { pid: row.pid, tid: row.tid, mark: row.mark, why, worth: Worth::Nothing })
         });
-        self.runnable = wanted.take(RUNNABLE_MAX).collect();
+        self.runnable = wanted.collect();
+        let over = self.runnable.len().saturating_sub(RUNNABLE_MAX);
+        self.runnable.truncate(RUNNABLE_MAX);
+        u64::try_from(over).unwrap_or(u64::MAX)
     }
 
     /// In how many walks every letter is read once.

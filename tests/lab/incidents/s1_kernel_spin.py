@@ -21,10 +21,10 @@ def expect(seen):
     seen.ends(series, spun[1], within=6)
     # Who spins is named, with the one that waits for its CPU.
     spin = 'stall_kernel_spin_seconds_max{comm="sh"}'
-    seen.reaches(spin, 5, spun, within=16)
+    seen.reaches(spin, 5, spun, within=18)
     seen.lower_bound(spin, spun)
     seen.ends(spin, spun[1], within=6)
-    seen.reaches("stall_kernel_spin_victim_seconds_max", 5, spun, within=16)
+    seen.reaches("stall_kernel_spin_victim_seconds_max", 5, spun, within=18)
     # Starved is not blocked: nobody waits for a lock here.
     seen.never_more('stall_service_blocked_seconds{service="worker"}', 0, spun)
     seen.peer("node_exporter", spun)
