@@ -1,8 +1,8 @@
 //! *service*: the essential services, PID 1 (`init`) always among them. A service has been blocked for as long as a
 //! quorum of its threads has been at once: as long as the n-th longest wait of those that its rule selects. Each wait
-//! is a lower bound, and so is the n-th longest of them. Starved likewise. A service without threads is absent, which is
-//! a value of its own and never blocked; one with fewer threads than its quorum can never be blocked, and says so by
-//! having no value.
+//! is a lower bound, and so is the n-th longest of them. Starved likewise. A service without threads is absent, which
+//! is a value of its own and never blocked; one with fewer threads than its quorum can never be blocked, and says so
+//! by having no value.
 
 use crate::collector::{Slice, World};
 use crate::config::Quorum;

@@ -111,3 +111,115 @@ fn ambiguous<'a>(table: &'a Raw, extra: &Extra, waits: &mut HashMap<String, &'a 
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::config::{Config, Flags, file, validate};
+
+    fn checked(text: &str) -> Result<Config, Vec<String>> {
+        validate::check(file::parse(Path::new("c.toml"), text), &Flags::default())
+            .map_err(|faults| faults.iter().map(ToString::to_string).collect())
+    }
+
+    fn faults(text: &str) -> Vec<String> {
+        checked(text).err().unwrap_or_default()
+    }
+
+    #[test]
+    fn a_resource_is_taken() {
+        let text = "
+            [[resource]]
+            name = 'dpvs'
+            title = 'the lock of dpvs'
+            explain = 'It is.'
+            waits = ['dpvs_ctl', 'dpvs_get.isra.0']
+            holds = ['dpvs_work']
+            [[resource]]
+            name = 'rtnl'
+            waits = ['kni_ioctl']
+        ";
+        let config = checked(text).unwrap();
+        let [dpvs, rtnl] = config.resources.as_slice() else { panic!("two resources") };
+        assert_eq!((dpvs.name.as_str(), dpvs.title.as_str()), ("dpvs", "the lock of dpvs"));
+        assert_eq!((&dpvs.waits[1], &dpvs.holds[0]), (&"dpvs_get".to_owned(), &"dpvs_work".to_owned()));
+        assert_eq!((rtnl.title.as_str(), rtnl.explain.as_str()), ("", ""));
+    }
+
+    fn list(count: usize) -> String {
+        let names: String = (0..count).map(|at| format!("'f{at}',")).collect();
+        format!("waits = [{names}]")
+    }
+
+    #[test]
+    fn a_faulty_list_of_functions_is_one_line_with_its_place() {
+        let no_function = |what: &str| {
+            format!(
+                "3:9: resource.waits: {what} is not a function of the kernel; \
+                 give 1 to 64 of A-Z a-z 0-9 _ . in quotes, no dot first"
+            )
+        };
+        let long = "f".repeat(65);
+        for (keys, line) in [
+            ("", "1:1: resource: has neither waits nor holds; add functions of the kernel"),
+            (
+                "wait = ['f']",
+                "3:1: \"wait\" is not a known key of [[resource]]; the nearest known one is waits",
+            ),
+            ("waits = 'f'", "3:9: resource.waits: \"f\" is not a list; write [\"...\"]"),
+            ("waits = ['a b']", &no_function("\"a b\"")),
+            ("waits = ['.isra.0']", &no_function("\".isra.0\"")),
+            ("waits = ['f', 3]", &no_function("3")),
+            (&format!("waits = ['{long}']"), &no_function(&format!("\"{long}\""))),
+            ("waits = []", "3:9: resource.waits: 0 functions; give 1 to 64"),
+            (&list(65), "3:9: resource.waits: 65 functions; give 1 to 64"),
+        ] {
+            let text = format!("[[resource]]\nname = 'a'\n{keys}");
+            assert_eq!(faults(&text), [format!("c.toml:{line}")], "{keys}");
+        }
+    }
+
+    #[test]
+    fn a_faulty_resource_is_one_line_with_its_place() {
+        let title = format!("title = '{}'", "t".repeat(121));
+        for (keys, line) in [
+            (
+                "waits = ['f']\ntitle = 'a lock.'",
+                "4:9: resource.title: ends in a dot; leave it out: sentences go on behind the title",
+            ),
+            (title.as_str(), "3:9: resource.title: is no title; give 1 to 120 characters in one line"),
+            (
+                "waits = ['f']\nexplain = \"two\\nlines\"",
+                "4:11: resource.explain: is no explain; give 1 to 500 characters in one line",
+            ),
+            (
+                "waits = ['f', 'g']\n[[resource]]\nname = 'b'\nwaits = ['g.part.0']",
+                "6:9: resource.waits: \"g\" is in the waits of line 3 too; leave one out",
+            ),
+            (
+                "waits = ['f']\n[[resource]]\nname = 'a'\nwaits = ['g']",
+                "5:8: resource.name: \"a\" is the name in line 2 too; choose another name",
+            ),
+        ] {
+            let text = format!("[[resource]]\nname = 'a'\n{keys}");
+            assert_eq!(faults(&text), [format!("c.toml:{line}")], "{keys}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_many_or_no_list_of_tables_is_refused() {
+        assert_eq!(faults("resource = 3\n[[resource.x]]").len(), 1, "what is no list of tables is one fault");
+        assert_eq!(
+            faults("resource = []\nservice = {}"),
+            ["c.toml:2:1: service is a list of tables; write [[service]] before each one"]
+        );
+        let tables = |count: usize| {
+            let table =
+                |at| format!("[[resource]]\nname = 'r{at}'\n{}\n", list(64).replace('f', &format!("f{at}_")));
+            (0..count).map(table).collect::<String>()
+        };
+        assert!(faults(&tables(64)).is_empty());
+        assert_eq!(faults(&tables(66)), ["c.toml:193:1: resource: 66 resources; at most 64 can be told"]);
+    }
+}

@@ -131,3 +131,91 @@ fn last_line(message: &str) -> &str {
     let last = message.lines().last().unwrap_or(message).trim();
     last.strip_prefix("error: ").unwrap_or(last)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{Config, Flags, file, validate};
+
+    fn checked(text: &str) -> Result<Config, Vec<String>> {
+        validate::check(file::parse(Path::new("c.toml"), text), &Flags::default())
+            .map_err(|faults| faults.iter().map(ToString::to_string).collect())
+    }
+
+    fn faults(text: &str) -> Vec<String> {
+        checked(text).err().unwrap_or_default()
+    }
+
+    #[test]
+    fn a_rule_for_threads_is_taken() {
+        let with = |keys: &str| format!("[[service]]\nname = 'a'\ncomm = 'x'\n{keys}");
+        let taken = |keys: &str| {
+            let config = checked(&with(keys)).unwrap();
+            let service = config.services.into_iter().next().unwrap();
+            (service.threads, service.quorum)
+        };
+        assert!(matches!(taken(""), (Threads::All, Quorum::Count(1))));
+        assert!(matches!(
+            taken("threads = 'all'\nquorum = 4194304"),
+            (Threads::All, Quorum::Count(4_194_304))
+        ));
+        assert!(matches!(taken("threads = 'main'\nquorum = '100%'"), (Threads::Main, Quorum::Percent(100))));
+        let (Threads::Comm(pattern), Quorum::Percent(1)) = taken("thread_comm = 'main|all'\nquorum = '1%'")
+        else {
+            panic!("a name that is also a word of ours is a pattern like any other")
+        };
+        assert!(pattern.is_match(b"main") && !pattern.is_match(b"mainly"));
+    }
+
+    #[test]
+    fn a_faulty_rule_for_threads_is_one_line_with_its_place() {
+        let with = |keys: &str| format!("[[service]]\nname = 'a'\ncomm = 'x'\n{keys}");
+        let quorum = "give a number of threads, as in 2, or a share of them, as in \"50%\"";
+        for (keys, line) in [
+            (
+                "threads = 'worker.*'",
+                "4:11: service.threads: \"worker.*\" is neither all nor main; \
+                 give one of them, or a pattern for names as thread_comm",
+            ),
+            (
+                "threads = 'main'\nthread_comm = 'w'",
+                "5:15: service.thread_comm: threads is given as well; leave out one of threads and thread_comm",
+            ),
+            (
+                "thread_comm = '('",
+                "4:15: service.thread_comm: \"(\" is not a pattern (unclosed group); \
+                 correct the pattern; it must match the whole comm",
+            ),
+            ("threads = 2", "4:11: service.threads: 2 is not a string; write it in quotes"),
+            ("quorum = 0", &format!("4:10: service.quorum: 0 is not a quorum; {quorum}")),
+            ("quorum = 4194305", &format!("4:10: service.quorum: 4194305 is not a quorum; {quorum}")),
+            ("quorum = '0%'", &format!("4:10: service.quorum: \"0%\" is not a quorum; {quorum}")),
+            ("quorum = '101%'", &format!("4:10: service.quorum: \"101%\" is not a quorum; {quorum}")),
+            ("quorum = '2'", &format!("4:10: service.quorum: \"2\" is not a quorum; {quorum}")),
+            ("quorum = 0.5", &format!("4:10: service.quorum: 0.5 is not a quorum; {quorum}")),
+            (
+                "quorom = 2",
+                "4:1: \"quorom\" is not a known key of [[service]]; the nearest known one is quorum",
+            ),
+        ] {
+            assert_eq!(faults(&with(keys)), [format!("c.toml:{line}")], "{keys}");
+        }
+    }
+
+    #[test]
+    fn a_share_is_rounded_up_and_never_nobody() {
+        for (quorum, selected, needed) in [
+            (Quorum::Count(4), 3, 4),
+            (Quorum::Percent(50), 3, 2),
+            (Quorum::Percent(33), 3, 1),
+            (Quorum::Percent(34), 3, 2),
+            (Quorum::Percent(100), 7, 7),
+            (Quorum::Percent(1), 0, 1),
+            (Quorum::Percent(100), u32::MAX, u32::MAX),
+        ] {
+            assert_eq!(quorum.of(selected), needed, "{quorum:?} of {selected}");
+        }
+    }
+}

@@ -1,4 +1,5 @@
-//! Rules for the threads of a service: how many of which must wait at once, on a process whose threads really do.
+//! What only the configuration knows: how many of which threads of a service must wait at once, on a process whose
+//! threads really do; and what a kernel function of the host's own module means.
 
 use std::process::Command;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use crate::support::{now_ns, process, seconds, wait_for};
 pub const CASES: &[Case] = &[
     Case::together("service::a_quorum_of_the_threads_that_matter", quorum),
     Case::together("service::a_thread_that_cannot_be_read_may_matter", unread),
+    Case::together("service::a_lock_of_the_hosts_own_is_named", resource),
 ];
 
 const INTERVAL: f64 = 1.0;
@@ -112,6 +114,25 @@ fn unread() {
     wait_for(PATIENCE, "all three are there", || of(&exporter.scrape(), "tasks", "odd") == Some(3.0));
     let page = exporter.scrape();
     assert_eq!(["selected_tasks", "quorum_tasks"].map(|family| of(&page, family, "odd")), [Some(1.0); 2]);
+}
+
+fn resource() {
+    let tree = ProcTree::new();
+    let status = "Name:\tbird\nState:\tD (disk sleep)\nTgid:\t4242\nPid:\t4242\n\
+                  voluntary_ctxt_switches:\t1\nnonvoluntary_ctxt_switches:\t0\n";
+    tree.link("1")
+        .invent(4242, 4242, "bird")
+        .text("4242/status", status)
+        .text("4242/wchan", "dpvs_ctl.isra.0");
+    let dir = tempfile::tempdir().expect("a scratch directory");
+    let file = dir.path().join("resources.toml");
+    let text = "[blocked]\nthreshold = \"1s\"\n[[resource]]\nname = \"dpvs\"\ntitle = \"the lock of dpvs\"\n\
+                waits = [\"dpvs_ctl\"]\n";
+    std::fs::write(&file, text).expect("a scratch file");
+    let exporter = exporter(&tree, file.to_str().expect("a scratch path"));
+    wait_for(PATIENCE, "the stall is named", || {
+        exporter.get("/stalls.json", &[]).text().contains("1 task waits for the lock of dpvs")
+    });
 }
 
 /// What every page must say once as many workers wait as there are beginnings.
