@@ -272,7 +272,7 @@ fn every_thread_of_the_family_is_behind_the_walls() {
     let second = wait_until(PATIENCE, "another probe is at work", || {
         let family = exporter.family();
         let new = family.probes.first().is_some_and(|probe| !first.probes.contains(probe));
-        (new && process::threads(family.probes[0]).len() == 6 && page_says(&exporter, 1.0)).then_some(family)
+        (new && process::threads(family.probes[0]).len() == 9 && page_says(&exporter, 1.0)).then_some(family)
     });
     assert_eq!(process::threads(second.front).len(), 3, "front, log, http");
     assert_walls(second.front, 1);
