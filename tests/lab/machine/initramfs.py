@@ -66,6 +66,7 @@ def _add_program(archive, program, at):
 
 def build(kernel, exporter):
     """The archive, and its path. Seconds; so it is made anew each time and can never be stale."""
+    OUT.mkdir(parents=True, exist_ok=True)
     path = OUT / f"initramfs-{kernel.release}.cpio"
     archive = Archive(path)
     for directory in ("proc", "sys", "dev", "tmp", "run", "var", "root", "bin"):
