@@ -3,8 +3,11 @@
 import re
 import time
 
+from .figures import PEER_SIGNALS
 from .places import LabError
 from .target import Target
+
+GROUPS = "/sys/fs/cgroup"
 
 EXPORTER = "/lab/stall_exporter --web.listen-address 127.0.0.1:10100 --config.file /tmp/stall.toml"
 CONFIG = """
@@ -61,17 +64,18 @@ class Story:
         self.facts = {}
         self.faults = []
         self.services = []
-        self.targets = {
-            "ours": Target("ours", 10100, pages=True),
-            "node_exporter": Target("node_exporter", 9100),
-            "process-exporter": Target("process-exporter", 9256),
-        }
+        targets = (
+            Target("ours", 10100, f"{GROUPS}/stall_exporter.service"),
+            Target("node_exporter", 9100, f"{GROUPS}/node_exporter.service", tuple(PEER_SIGNALS)),
+            Target("process-exporter", 9256, f"{GROUPS}/process-exporter.service", tuple(PEER_SIGNALS)),
+        )
+        self.targets = {target.name: target for target in targets}
 
     # --- actors -----------------------------------------------------------------------------------------------------
 
     def group(self, name, cpu_max=None, weight=100):
         """A control group below the root, as systemd makes one for each unit; returns the script that enters it."""
-        path = f"/sys/fs/cgroup/{name}"
+        path = f"{GROUPS}/{name}"
         self.run(f"mkdir -p {path} && echo {weight} >{path}/cpu.weight && echo {cpu_max or 'max'} >{path}/cpu.max")
         return f"echo $$ >{path}/cgroup.procs;"
 
@@ -97,6 +101,15 @@ class Story:
         fault = Fault(self, command, job)
         self.faults.append(fault)
         return fault
+
+    def filesystem(self):
+        """ext4 on /data, on a device-mapper table `lab` over a loop device."""
+        self.run(
+            "truncate -s 64M /tmp/disk && losetup /dev/loop0 /tmp/disk"
+            " && dmsetup create --noudevsync lab --table '0 131072 linear /dev/loop0 0'"
+            " && mkfs.ext4 -q /dev/dm-0 && mkdir -p /data && mount /dev/dm-0 /data",
+            60,
+        )
 
     def release(self):
         self.run("echo release >/proc/stall_fault")
