@@ -5,11 +5,11 @@ def run(story):
     story.filesystem()
     story.service("syslog", "append /data/log")
     story.observe()
-    story.run("fsfreeze -f /data")
+    story.run("/sbin/fsfreeze -f /data")
     story.mark("lost")
     story.watch(25)
     story.mark("back")
-    story.run("fsfreeze -u /data")
+    story.run("/sbin/fsfreeze -u /data")
     story.watch(12)
 
 

@@ -1,12 +1,17 @@
 """Must not fire: a process of 256 MiB and one of several threads dump core into a pipe that is read slowly."""
 
+SLOW = """#!/bin/sh
+while dd bs=64k count=1 2>&1 >/dev/null | grep -q '^[01]+[01] records in' && [ $((n += 1)) -lt 150 ]; do
+    sleep 0.2
+done
+"""
+
 
 def run(story):
     for name in ("bulk", "sleepers"):
         story.services.append(name)
     story.service("bird", "route")
-    story.run("printf '#!/bin/sh\\nwhile dd bs=1M count=1 2>&1 >/dev/null | grep -q copied; do sleep 0.2; done\\n' >/tmp/slow")
-    story.run("chmod +x /tmp/slow && echo '|/tmp/slow' >/proc/sys/kernel/core_pattern")
+    story.run(f"cat >/tmp/slow <<'EOF'\n{SLOW}EOF\nchmod +x /tmp/slow; echo '|/tmp/slow' >/proc/sys/kernel/core_pattern")
     story.background("ulimit -c unlimited; exec /lab/service bulk bulk")
     story.background("ulimit -c unlimited; exec /lab/sleepers 4 threads 60")
     story.observe()

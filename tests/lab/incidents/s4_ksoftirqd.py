@@ -25,7 +25,7 @@ def expect(seen):
     seen.check("packets are late in truth", late["wedged"] >= 150, f"{late} ms")
     seen.wedged(span)
     series = 'stall_softirq_pending_seconds{cpu="1"}'
-    seen.sees(series, 0.1, span, within=10)
+    seen.sees(series, 0.05, span, within=20)
     seen.never_more(series, 1.5, span)
     seen.never_more('stall_softirq_pending_seconds{cpu="0"}', 0.1, span)
     seen.grows('stall_kthread_run_delay_seconds_total{kthread="ksoftirqd",cpu="1"}', 2, span)

@@ -23,7 +23,7 @@ def run(story):
 
 def expect(seen):
     span = seen.marks["calm"], seen.marks["end"]
-    seen.wedged(span)
+    seen.undisturbed(span)
     ours = seen.facts["hits"]["ours"]
     for lock in ("rtnl_mutex", "cgroup_mutex", "wq_pool_attach_mutex", "mmap_lock"):
         seen.check(f"nobody of ours asks for {lock}", lock not in ours, ours.get(lock, "no call"))

@@ -79,10 +79,13 @@ def play(name, bench):
             "timeline": {target.name: timeline(target) for target in story.targets.values()},
             "exporter_log": story.exporter.output.splitlines()[-50:],
         }
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    path = RESULTS / f"{name}-{bench.kernel.name}.json"
-    path.write_text(json.dumps(result, indent=1) + "\n")
     return result
+
+
+def save(result, kernel_name):
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    path = RESULTS / f"{result['incident']}-{kernel_name}.json"
+    path.write_text(json.dumps(result, indent=1) + "\n")
 
 
 def timeline(target):

@@ -64,6 +64,19 @@ class Seen:
 
     def wedged(self, span):
         """What holds in every incident from its fault to its release, and the figures of all exporters meanwhile."""
+        self._measure(span)
+        self._quiet((self.marks["calm"], span[0]))
+
+    def undisturbed(self, span, alarms=figures.ALARMS):
+        """Nothing is wrong in the span, whatever it looks like, and nobody must be woken up."""
+        self._measure(span)
+        self._quiet((self.marks["calm"], span[1]), alarms)
+        for who, row in self.rows.items():
+            row["sees"] = None
+            if who != "ours":
+                row["false_alarms"] = row.pop("risen")
+
+    def _measure(self, span):
         calm = self.marks["calm"], span[0]
         slowness = figures.slowness(self.targets.values(), span)
         for who, row in self.rows.items():
@@ -73,26 +86,17 @@ class Seen:
                 row[f"p{share}"] = figures.latency(scrapes, share / 100, TIMEOUT_MS / 1000)
             row["cpu_emulated"] = figures.cpu_share(scrapes)
             row["cpu"] = row["cpu_emulated"] and row["cpu_emulated"] / slowness
+            if who != "ours":
+                self._peer(who, row, self.scrapes(who, calm), scrapes)
         self._answers(span)
-        burnt = self.rows["ours"]["cpu"]
-        held = burnt is not None and burnt <= CPU_LIMIT
-        figure = burnt is not None and f"{burnt:.2%}; {burnt * slowness:.2%} of an emulated one, {slowness:.1f} times slower"
-        self.check(f"our processes burn at most {CPU_LIMIT:.0%} of a CPU", held, figure or "not measured")
-        self._quiet(calm)
-        for who, row in self.rows.items():
-            if who != "ours":
-                self._peer(who, row, self.scrapes(who, calm), self.scrapes(who, span))
+        self._burns(self.rows["ours"]["cpu"], slowness)
 
-    def undisturbed(self, span, alarms=figures.ALARMS):
-        """Nothing is wrong in the span, whatever it looks like, and nobody must be woken up."""
-        self.wedged(span)
-        calm = self.marks["calm"], span[0]
-        self._quiet((calm[0], span[1]), alarms)
-        for who, row in self.rows.items():
-            row["sees"] = None
-            if who != "ours":
-                risen = figures.risen(self.scrapes(who, calm), self.scrapes(who, span))
-                row["false_alarms"] = len({at for at, *_ in risen})
+    def _burns(self, burnt, slowness):
+        held = burnt is not None and burnt <= CPU_LIMIT
+        figure = "not measured"
+        if burnt is not None:
+            figure = f"{burnt:.2%}; {burnt * slowness:.2%} of an emulated one, {slowness:.1f} times slower"
+        self.check(f"our processes burn at most {CPU_LIMIT:.0%} of a CPU", held, figure)
 
     def _answers(self, span, within=ANSWER_SECONDS):
         """We answer every scrape, in time. Law 1. Where the scraper itself was held up, its figure is no evidence."""
@@ -128,6 +132,7 @@ class Seen:
         risen = figures.risen(calm, scrapes)
         # Whether it can be seen there at all, not what it would mean.
         row["sees"] = round(risen[0][0] - scrapes[0].at, 1) if risen else None
+        row["risen"] = len({at for at, *_ in risen})
         row["shows"] = sorted({series for _, series, _ in risen})
         answered, sent = row["answered"]
         slowest = max((scrape.latency for scrape in scrapes if scrape.answered), default=0)

@@ -116,25 +116,27 @@ class Story:
 
     # --- observers --------------------------------------------------------------------------------------------------
 
-    def observe(self, calm=8, before=lambda target: ""):
+    def observe(self, calm=8, before=lambda target: "", under=lambda target: "", awaited=3):
         """Starts the three exporters and those who scrape them, and looks for `calm` seconds at a host that is well.
 
-        `before` gives the script that comes before each exporter, in the process that becomes it.
+        `before` gives the script that comes before each exporter, in the process that becomes it; `under` the program
+        that runs it. Only the first `awaited` of them must answer before it goes on.
         """
         services = "".join(f'[[service]]\nname = "{name}"\ncomm = "{name}"\n' for name in self.services)
         self.run(f"cat >/tmp/stall.toml <<'EOF'\n{CONFIG}\n{services}\nEOF")
-        self.exporter = self.unit("stall_exporter", EXPORTER, before("ours"))
+        self.exporter = self.unit("stall_exporter", f"{under('ours')} {EXPORTER}", before("ours"))
         node_exporter = "/lab/prometheus-node-exporter --web.listen-address=127.0.0.1:9100"
-        self.unit("node_exporter", node_exporter, before("node_exporter"))
+        self.unit("node_exporter", f"{under('node_exporter')} {node_exporter}", before("node_exporter"))
         names = ",".join(["first", *self.services])
         process_exporter = "/lab/prometheus-process-exporter -web.listen-address 127.0.0.1:9256"
+        process_exporter = f"{under('process-exporter')} {process_exporter}"
         self.unit("process-exporter", f"{process_exporter} -procnames {names}", before("process-exporter"))
         # Who measures must not wait for whom is measured.
         scrapers = self.group("lab", weight=10000)
         for target in self.targets.values():
             target.watch(self.vm.channel, scrapers)
         deadline = time.monotonic() + START_SECONDS
-        for target in self.targets.values():
+        for target in list(self.targets.values())[:awaited]:
             while not any(scrape.answered for scrape in target.scrapes):
                 if time.monotonic() > deadline:
                     raise LabError(f"{target.name} never answered; ours said {self.exporter.output[-500:]}")
