@@ -7,7 +7,6 @@ def run(story):
     story.observe()
     hog = story.fault("spin 20 nopreempt")
     hog.wait_for("start", 10)
-    story.note("worker", f"cat /proc/{story.pid('worker')}/stat /proc/{story.pid('worker')}/schedstat; taskset -p {story.pid('worker')}")
     hog.wait_for("end", 60)
     story.watch(10)
 

@@ -7,6 +7,9 @@ CALLS = "trace=%file,socket,ioctl,execve"
 CONFIG = "/tmp/stall.toml"
 CGROUPS = "/sys/fs/cgroup"
 
+# Where it begins to act by itself: it opens its configuration. What comes before is the loader's.
+FROM = {"ours": "open.*stall\\.toml"}
+
 
 def under(program):
     return f"/sbin/strace -f -qq -y -e signal=none -e {CALLS} -o /tmp/strace.{program}"
@@ -15,8 +18,7 @@ def under(program):
 def calls(story, program):
     """Each call once, numbers as N: `openat /proc/N/status O_RDONLY`. Reduced in the guest: a trace has megabytes."""
     return story.run(
-        # From where it opens its configuration: what comes before is the loader's.
-        f"sed -n '/{'stall.toml' if program == 'ours' else 'execve'}/,$p' /tmp/strace.{program} | grep -v resumed"
+        f"sed -n '/{FROM.get(program, 'execve')}/,$p' /tmp/strace.{program} | grep -v resumed"
         " | sed -E 's/^[0-9]+ +//; s/ = [^=]*$//; s/0x[0-9a-f]+/N/g; s/[0-9]+/N/g' | sort -u | head -n 3000",
         120,
     ).splitlines()
