@@ -50,7 +50,10 @@ static void serve(void)
     }
     case FUSE_LOOKUP: {
         struct fuse_entry_out out = {.nodeid = FILE_NODE, .attr = attributes(FILE_NODE)};
-        answer(strcmp(request.body, "file") == 0 ? 0 : -ENOENT, &out, strcmp(request.body, "file") == 0 ? sizeof out : 0);
+        if (strcmp(request.body, "file") == 0)
+            answer(0, &out, sizeof out);
+        else
+            answer(-ENOENT, "", 0);
         break;
     }
     case FUSE_GETATTR: {

@@ -20,4 +20,6 @@ def expect(seen):
     seen.sees(series, 2, lost, within=10)
     seen.lower_bound(series, lost)
     seen.ends(series, lost[1], within=6)
+    seen.sees('stall_disk_suspended_seconds{device="dm-0"}', 2, lost, within=10)
+    seen.ends('stall_disk_suspended_seconds{device="dm-0"}', lost[1], within=6)
     seen.never_more("stall_probe_stuck_seconds{.*}", 0, lost)

@@ -21,4 +21,5 @@ def expect(seen):
     seen.lower_bound(series, lost)
     seen.reaches('stall_blocked_tasks{wchan="percpu_rwsem_wait"}', 1, lost)
     seen.ends(series, lost[1], within=6)
+    seen.never_more("stall_disk_(stuck|suspended)_seconds{.*}", 0, lost)
     seen.never_more("stall_probe_stuck_seconds{.*}", 0, lost)

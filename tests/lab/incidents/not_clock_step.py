@@ -1,4 +1,4 @@
-"""Must not fire: the wall clock is set an hour ahead and back, also while a task waits, which stays as long as it is."""
+"""Must not fire: the wall clock is set an hour ahead and back; a wait over both steps is as long as it is."""
 
 
 def run(story):

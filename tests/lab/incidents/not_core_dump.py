@@ -13,14 +13,16 @@ def run(story):
     for name in ("bulk", "sleepers"):
         story.services.append(name)
     story.service("bird", "route")
-    story.run(f"cat >/tmp/slow <<'EOF'\n{SLOW}EOF\nchmod +x /tmp/slow; echo '|/tmp/slow' >/proc/sys/kernel/core_pattern")
+    story.run(f"cat >/tmp/slow <<'EOF'\n{SLOW}EOF\nchmod +x /tmp/slow")
+    story.run("echo '|/tmp/slow' >/proc/sys/kernel/core_pattern")
     story.background("ulimit -c unlimited; exec /lab/service bulk bulk")
     story.background("ulimit -c unlimited; exec /lab/sleepers 4 threads 60")
     story.observe()
     story.run(f"kill -SEGV {story.pid('bulk')} {story.pid('sleepers')}")
     story.mark("dumping")
     story.watch(20)
-    story.facts["dumping"] = story.run("grep -l CoreDumping:.1 /proc/[0-9]*/status | xargs -r grep -h ^Name: | cut -f2").split()
+    dumping = "grep -l CoreDumping:.1 /proc/[0-9]*/status | xargs -r grep -h ^Name: | cut -f2"
+    story.facts["dumping"] = story.run(dumping).split()
 
 
 def expect(seen):

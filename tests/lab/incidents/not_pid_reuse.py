@@ -3,7 +3,6 @@
 from machine.figures import ALARMS
 
 LIVES = """
-sh -c 'exec true' & wait
 number=$(cut -d' ' -f5 /proc/loadavg)
 for life in 1 2 3 4 5; do
     echo $((number + 100)) >/proc/sys/kernel/ns_last_pid

@@ -22,6 +22,7 @@ def expect(seen):
     # What else is bound to that CPU waits with it, and is looked at twenty times a second.
     seen.sees('stall_softirq_pending_seconds{cpu="1"}', 2, spun, within=12)
     seen.ends('stall_softirq_pending_seconds{cpu="1"}', spun[1], within=2)
+    seen.sees('stall_kernel_spin_seconds_max{comm="sh"}', 2, spun, within=12)
     seen.names('comm="sh",.*', spun)
     # Starved is not blocked: nobody waits for a lock here.
     seen.never_more('stall_service_blocked_seconds{service="worker"}', 0, spun)

@@ -32,6 +32,8 @@ def expect(seen):
     seen.sees(series, 2, lost, within=10)
     seen.lower_bound(series, lost)
     seen.ends(series, lost[1], within=6)
+    seen.sees('stall_disk_stuck_seconds{device="nbd0"}', 2, lost, within=10)
+    seen.ends('stall_disk_stuck_seconds{device="nbd0"}', lost[1], within=6)
     seen.reaches("stall_uninterruptible_tasks", 2, lost)
     # The journal's own thread is the one that says that no commit will come.
     seen.reaches('stall_blocked_group_seconds_max{comm="jbd2.*"}', 5, lost)

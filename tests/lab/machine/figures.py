@@ -9,7 +9,7 @@ from .places import OUT
 # From a page: what of the peers an alert could be built on, and by how much above its highest in the calm before. Of
 # counters the growth per second.
 PEER_SIGNALS = {
-    "node_load1": 0.5,
+    "node_load1": 1,
     "node_procs_blocked": 1,
     "node_procs_running": 3,
     "node_disk_io_now": 1,
@@ -18,6 +18,9 @@ PEER_SIGNALS = {
     "node_pressure_io_stalled_seconds_total": 0.5,
     'namedprocess_namegroup_states{': 1,
 }
+
+# That a CPU is busy wakes nobody up.
+PEER_BUSY = ("node_procs_running", "node_pressure_cpu")
 
 # Of ours: what wakes somebody up, and from which value on. The threshold of the lab's configuration is 2 s.
 ALARMS = {

@@ -1,5 +1,6 @@
 """What was seen, and the expectations on it. Each check becomes one line of the result; none ends the others."""
 
+import math
 import re
 
 from . import figures
@@ -20,12 +21,14 @@ CPU_LIMIT = 0.05
 # Who holds the lock, and why we think so.
 SUSPECT = "stall_suspect_seconds"
 
+# Families that not every build has; a question about one that is not there is not judged.
+LATER = (SUSPECT, "stall_disk_stuck_seconds", "stall_disk_suspended_seconds", "stall_kernel_spin_seconds_max")
+
 
 class Seen:
     def __init__(self, targets, marks, truths, facts, stolen, families):
         self.targets = targets
-        # What this build can say; a question about anything else is not judged.
-        self._families = families
+        self._missing = tuple(f"{family}{{" for family in LATER if family not in families)
         # One row of the table for each exporter.
         self.rows = {name: {} for name in targets}
         self.marks = marks
@@ -74,7 +77,7 @@ class Seen:
         for who, row in self.rows.items():
             row["sees"] = None
             if who != "ours":
-                row["false_alarms"] = row.pop("risen")
+                row["false_alarms"] = row["alarms"]
 
     def _measure(self, span):
         calm = self.marks["calm"], span[0]
@@ -87,7 +90,7 @@ class Seen:
             row["cpu_emulated"] = figures.cpu_share(scrapes)
             row["cpu"] = row["cpu_emulated"] and row["cpu_emulated"] / slowness
             if who != "ours":
-                self._peer(who, row, self.scrapes(who, calm), scrapes)
+                self._peer(who, row, self.scrapes(who, calm), scrapes, span[0])
         self._answers(span)
         self._burns(self.rows["ours"]["cpu"], slowness)
 
@@ -127,12 +130,12 @@ class Seen:
         figure = f"{len(shown)} of {pages} pages" + (f", first {next(iter(shown.values()))}" if shown else "")
         self.check("no false alarm", pages > 0 and not shown, figure)
 
-    def _peer(self, who, row, calm, scrapes):
+    def _peer(self, who, row, calm, scrapes, start):
         """What became of the neighbour: no expectation, the comparison is the point."""
         risen = figures.risen(calm, scrapes)
         # Whether it can be seen there at all, not what it would mean.
-        row["sees"] = round(risen[0][0] - scrapes[0].at, 1) if risen else None
-        row["risen"] = len({at for at, *_ in risen})
+        row["sees"] = round(risen[0][0] - start, 1) if risen else None
+        row["alarms"] = len({at for at, series, _ in risen if not series.startswith(figures.PEER_BUSY)})
         row["shows"] = sorted({series for _, series, _ in risen})
         answered, sent = row["answered"]
         slowest = max((scrape.latency for scrape in scrapes if scrape.answered), default=0)
@@ -145,19 +148,18 @@ class Seen:
         hits = self.reaches(series, value, span, within)
         row = self.rows["ours"]
         if hits:
-            row["sees"] = min(round(hits[0], 1), row.get("sees") or hits[0])
+            row["sees"] = min(round(hits[0], 1), row.get("sees", math.inf))
 
     def names(self, labels, span, within=15):
         """The page names who holds the lock: labels of stall_suspect_seconds."""
-        self.rows["ours"]["names"] = None
-        if SUSPECT not in self._families:
-            self.check(f"{SUSPECT}{{{labels}}}", None, "not in this build")
-            return
         hits = self.reaches(f"{SUSPECT}{{{labels}}}", 0.001, span, within)
         self.rows["ours"]["names"] = round(hits[0], 1) if hits else None
 
     def reaches(self, series, value, span, within=None):
         """A series gets to a value during the span, and, if asked, within so many seconds of its start."""
+        if series.startswith(self._missing):
+            self.check(f"{series} ≥ {value:g}", None, "not in this build")
+            return []
         hits = [at - span[0] for at, seen in self.values(series, span) if seen >= value]
         highest = max((seen for _, seen in self.values(series, span)), default=None)
         figure = f"after {hits[0]:.1f} s, highest {highest:g}" if hits else f"never, highest {highest}"

@@ -10,15 +10,17 @@ COMMAND = "tests/lab/run all"
 BEGIN, END = f"<!-- {COMMAND} -->\n", "<!-- end -->"
 
 HEAD = (
-    "| incident | kernel | scrapes answered | p50, ms | p99, ms | CPU, % | seen after, s | holder named after, s | false alarms |",
+    "| incident | kernel | scrapes answered | p50, ms | p99, ms | CPU, % | seen after, s | holder named after, s "
+    "| false alarms |",
     "|---|---|---|---|---|---|---|---|---|",
 )
 
 PREFACE = f"""# What the lab saw
 
-Written by `{COMMAND}` and `{COMMAND} --kernel 6.12`; the table is in README too. Each incident happens in a virtual
-machine of two emulated CPUs, ten times and more slower than real ones: read the columns against each other. In each
-cell: ours / node_exporter / process-exporter, scraped once a second at the same moment, from the fault to its release.
+Written by `{COMMAND}` and `{COMMAND} --kernel 6.12`; the table is in README too. Each
+incident happens in a virtual machine of two emulated CPUs, ten times and more slower than real ones: read the columns
+against each other. In each cell: ours / node_exporter / process-exporter, scraped once a second at the same moment,
+from the fault to its release.
 
 * **p50, p99**: a scrape without an answer counts as its timeout, 3 s.
 * **CPU**: by all processes of the exporter, of one CPU of the host: what the machine counts, divided by how many times
@@ -26,7 +28,8 @@ cell: ours / node_exporter / process-exporter, scraped once a second at the same
 * **seen after**: the first page that shows it. For the peers, that shows *anything* more than in the calm before: a
   load average, a process in D, a pressure; whether somebody could tell from it what is wrong is another question.
 * **holder named after**: who holds the lock. The peers have nothing that could.
-* **false alarms**: pages with an alarm, of ours, or, in what must not fire, with anything risen, of the peers.
+* **false alarms**: pages with an alarm. Of the peers in what must not fire only: pages on which more than a busy CPU
+  shows; a busy host can be in that.
 
 """
 
@@ -64,8 +67,10 @@ def _section(result):
 
 def _known(text):
     """(incident, kernel) -> (line, section) of an earlier RESULTS.md: a run of one kernel keeps what others said."""
-    lines = dict(((match[1], match[2]), match[0]) for match in re.finditer(r"^\| (\w+)[^|]* \| ([\d.]+) \|.*$", text, re.MULTILINE))
-    sections = {tuple(part.split("\n", 1)[0].split(" on ")): f"## {part.rstrip()}\n" for part in text.split("\n## ")[1:]}
+    rows = re.finditer(r"^\| (\w+)[^|]* \| ([\d.]+) \|.*$", text, re.MULTILINE)
+    lines = {(row[1], row[2]): row[0] for row in rows}
+    parts = text.split("\n## ")[1:]
+    sections = {tuple(part.split("\n", 1)[0].split(" on ")): f"## {part.rstrip()}\n" for part in parts}
     return {key: (lines[key], sections[key]) for key in lines if key in sections}
 
 
