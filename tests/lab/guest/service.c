@@ -6,7 +6,7 @@
  *   group DIR      makes and removes a control group (cgroup_mutex)
  *   append FILE    writes a byte and has it synced
  *   stat FILE      asks for its attributes, while a timer signals it ten times a second, as many runtimes do
- *   bulk           fills 256 MiB of memory once
+ *   bulk           fills 256 MiB of memory once, and has three threads more
  *   map            maps and unmaps memory (its own mmap_lock)
  *   busy           uses CPU without end
  *   idle           nothing
@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <pthread.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -85,6 +86,13 @@ static void stat_file(const char *path)
         die(path);
 }
 
+static void *sleep_on(void *unused)
+{
+    for (;;)
+        pause();
+    return unused;
+}
+
 static void bulk(const char *unused)
 {
     (void)unused;
@@ -94,6 +102,11 @@ static void bulk(const char *unused)
     memory = mmap(NULL, 256UL << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
     if (memory == MAP_FAILED)
         die("mmap");
+    for (int i = 0; i < 3; i++) {
+        pthread_t thread;
+        if (pthread_create(&thread, NULL, sleep_on, NULL) != 0)
+            die("pthread_create");
+    }
 }
 
 static void map(const char *unused)
