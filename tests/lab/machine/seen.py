@@ -88,7 +88,7 @@ class Seen:
             for share in (50, 99):
                 row[f"p{share}"] = figures.latency(scrapes, share / 100, TIMEOUT_MS / 1000)
             row["cpu_emulated"] = figures.cpu_share(scrapes)
-            row["cpu"] = row["cpu_emulated"] and row["cpu_emulated"] / slowness
+            row["cpu"] = row["cpu_emulated"] / slowness if row["cpu_emulated"] and slowness else None
             if who != "ours":
                 self._peer(who, row, self.scrapes(who, calm), scrapes, span[0])
         self._answers(span)
