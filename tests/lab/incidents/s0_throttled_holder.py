@@ -22,7 +22,8 @@ def expect(seen):
     seen.wedged(held)
     for service in ("bird", "dpvs"):
         series = f'stall_service_blocked_seconds{{service="{service}"}}'
-        seen.sees(series, 2, held, within=10)
+        seen.sees(series, 2, held, within=8)
+        seen.reaches(series, 5, held, within=10)
         seen.lower_bound(series, held)
         seen.ends(series, held[1], within=5)
     # rtnl_lock is not named where its tail call leaves the caller as the wait channel: 6.1 and 6.12 do.

@@ -16,7 +16,8 @@ def expect(seen):
     spun = truth["start"], truth["end"]
     seen.wedged(spun)
     series = 'stall_service_starved_seconds{service="worker"}'
-    seen.sees(series, 2, spun, within=12)
+    seen.sees(series, 2, spun, within=10)
+    seen.reaches(series, 5, spun, within=12)
     seen.lower_bound(series, spun)
     seen.ends(series, spun[1], within=6)
     # What else is bound to that CPU waits with it, and is looked at twenty times a second.

@@ -29,7 +29,8 @@ def expect(seen):
     lost = seen.marks["lost"], seen.marks["back"]
     seen.wedged(lost)
     series = 'stall_service_blocked_seconds{service="syslog"}'
-    seen.sees(series, 2, lost, within=10)
+    seen.sees(series, 2, lost, within=8)
+    seen.reaches(series, 5, lost, within=10)
     seen.lower_bound(series, lost)
     seen.ends(series, lost[1], within=6)
     seen.sees('stall_disk_stuck_seconds{device="nbd0"}', 2, lost, within=10)

@@ -16,7 +16,8 @@ def expect(seen):
     seen.wedged(held)
     for service in ("init", "kubelet"):
         series = f'stall_service_blocked_seconds{{service="{service}"}}'
-        seen.sees(series, 2, held, within=10)
+        seen.sees(series, 2, held, within=8)
+        seen.reaches(series, 5, held, within=10)
         seen.lower_bound(series, held)
         seen.ends(series, held[1], within=5)
     # One of the two waits for the lock, the other one for the directory that the first one has locked.
