@@ -6,13 +6,14 @@ import re
 def run(story):
     # Small portions leave work to ksoftirqd at few packets; the busy neighbour makes the kernel want to reschedule.
     story.run("cd /proc/sys/net/core && echo 4 >netdev_budget && echo 4 >dev_weight")
-    story.service("cruncher", "busy", essential=False)
+    cruncher = story.service("cruncher", "busy", essential=False)
     story.run(f"taskset -p 2 {story.pid('cruncher')} >/dev/null")
     packets = story.unit("packets", "/lab/packets")
     story.observe()
     calm = len(packets.output.split("\n"))
     reader = story.fault("spin 20 bursts")
     reader.wait_for("end", 60)
+    cruncher.kill()
     late = [int(late) for late in re.findall(r"late (\d+)", packets.output)]
     story.facts["late_ms"] = {"calm": max(late[:calm], default=0), "wedged": max(late[calm:], default=0)}
     story.watch(10)
