@@ -13,7 +13,7 @@ from .seen import Seen
 from .story import Story
 from .vm import Vm
 
-SECONDS_MAX = 400
+SECONDS_MAX = 600
 
 
 def names():
