@@ -22,6 +22,8 @@ incident happens in a virtual machine of two emulated CPUs, ten times and more s
 against each other. In each cell: ours / node_exporter / process-exporter, scraped once a second at the same moment,
 from the fault to its release.
 
+Where the host was busy with other work, everybody is slower; each incident says how much.
+
 * **p50, p99**: a scrape without an answer counts as its timeout, 3 s.
 * **CPU**: by all processes of the exporter, of one CPU of the host: what the machine counts, divided by how many times
   more CPU time the same system calls cost there. Our limit is 5 %.
@@ -57,7 +59,11 @@ def _short(release):
 
 
 def _section(result):
-    lines = [f"## {result['incident']} on {_short(result['kernel'])}", "", f"{result['told']} ({result['kernel']})", ""]
+    lines = [f"## {result['incident']} on {_short(result['kernel'])}", "", result["told"], ""]
+    lines.append(
+        f"* {result['kernel']}, {result['seconds']:.0f} s; its threads waited {result['stolen_seconds']:.0f} s for a CPU of"
+        " the host"
+    )
     for check in result["checks"]:
         sign = {True: "ok", False: "FAILED", None: "seen"}[check["held"]]
         lines.append(f"* {sign}: `{check['what']}`: {check['figure']}")
