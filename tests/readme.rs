@@ -17,6 +17,7 @@ use stall_exporter::exposition::stalls::json;
 use stall_exporter::snapshot::stall::{KnownWait, Past, Report, SCHEMA, Stall, Suspect, Task, Wchan};
 
 const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+const LAB_RESULTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab/RESULTS.md");
 
 fn printed(table: &str) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_stall_exporter")).arg(table).output().expect("it starts");
@@ -41,6 +42,16 @@ fn the_tables_are_the_programs_own() {
         return;
     }
     assert!(readme == current, "the tables are old; run UPDATE_README=1 cargo test --test readme");
+}
+
+#[test]
+fn the_labs_table_is_that_of_its_results() {
+    let readme = fs::read_to_string(README).expect("README.md is there");
+    let results = fs::read_to_string(LAB_RESULTS).expect("RESULTS.md is there");
+    let (_, rest) = readme.split_once("<!-- tests/lab/run all -->\n").expect("the table has its marker");
+    let (table, _) = rest.split_once("<!-- end -->").expect("the table has its end");
+    assert!(table.lines().count() > 10, "{table}");
+    assert!(results.contains(table), "one of the two was edited; run tests/lab/run all");
 }
 
 #[test]

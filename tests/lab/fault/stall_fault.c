@@ -7,7 +7,7 @@
  *   [thread CPU] hold rtnl|cgroup            SECONDS sleep|burn|debt
  *   [thread CPU] hold mmap|exec          PID SECONDS sleep|burn|debt
  *   [thread CPU] park                        SECONDS uninterruptible|killable|flap
- *   [thread CPU] spin                        SECONDS preemptible|nopreempt
+ *   [thread CPU] spin                        SECONDS preemptible|nopreempt|bursts
  *   release                                  ends every fault early
  *
  * Who does it: the writer, whose write returns when it is over, so that the holder is a task with a name, a control
@@ -18,6 +18,9 @@
  *   debt   burns SECONDS without a chance to be throttled, then looks at the scheduler once. Its group now owes the
  *          whole time, so at a quota of 7 % it is not run for 14 times as long, with the lock. This is how a task that
  *          is not even busy starves in the kernel.
+ *
+ * How a CPU is spun on: preemptible gives way when asked; nopreempt never does; bursts do not for 400 ms at a time, in
+ * stretches without softirqs, as a read of a long file under _bh locks does.
  *
  * Reading the file gives the truth: `id tid comm event CLOCK_MONOTONIC-ns command`, where the event is start,
  * acquired, released or end. The same lines go to the kernel log.
@@ -48,10 +51,10 @@
 #define COMMAND_MAX 64
 #define TRUTHS_MAX 512
 
-enum manner { SLEEP, BURN, DEBT, UNINTERRUPTIBLE, KILLABLE, FLAP, PREEMPTIBLE, NOPREEMPT };
+enum manner { SLEEP, BURN, DEBT, UNINTERRUPTIBLE, KILLABLE, FLAP, PREEMPTIBLE, NOPREEMPT, BURSTS };
 
 static const char *const manners[] = {
-	"sleep", "burn", "debt", "uninterruptible", "killable", "flap", "preemptible", "nopreempt",
+	"sleep", "burn", "debt", "uninterruptible", "killable", "flap", "preemptible", "nopreempt", "bursts",
 };
 
 struct fault;
@@ -236,6 +239,26 @@ static void burn_unpreempted(u64 deadline)
 	preempt_enable();
 }
 
+static void burn_in_bursts(u64 deadline)
+{
+	while (!over(deadline)) {
+		u64 end = ktime_get_ns() + 400 * NSEC_PER_MSEC;
+
+		preempt_disable();
+		while (ktime_get_ns() < end) {
+			u64 part = ktime_get_ns() + 40 * NSEC_PER_MSEC;
+
+			local_bh_disable();
+			while (ktime_get_ns() < part)
+				cpu_relax();
+			/* Runs what is pending, and leaves the rest to ksoftirqd, which does not get this CPU. */
+			local_bh_enable();
+		}
+		preempt_enable();
+		schedule_timeout_interruptible(msecs_to_jiffies(50));
+	}
+}
+
 static void pass_time(const struct fault *fault)
 {
 	u64 deadline = ktime_get_ns() + (u64)fault->seconds * NSEC_PER_SEC;
@@ -262,6 +285,9 @@ static void pass_time(const struct fault *fault)
 		break;
 	case NOPREEMPT:
 		burn_unpreempted(deadline);
+		break;
+	case BURSTS:
+		burn_in_bursts(deadline);
 		break;
 	}
 }
@@ -350,7 +376,7 @@ static int parse(struct fault *fault, char *line)
 	if (!strcmp(verb, "park"))
 		return parse_passing(fault, line, UNINTERRUPTIBLE, FLAP);
 	if (!strcmp(verb, "spin"))
-		return parse_passing(fault, line, PREEMPTIBLE, NOPREEMPT);
+		return parse_passing(fault, line, PREEMPTIBLE, BURSTS);
 	if (strcmp(verb, "hold"))
 		return -EINVAL;
 	error = parse_lock(fault, &line);

@@ -5,6 +5,8 @@
  *   link           sets the queue length of the loopback by ioctl, as a data plane configures links (rtnl_mutex)
  *   group DIR      makes and removes a control group (cgroup_mutex)
  *   append FILE    writes a byte and has it synced
+ *   stat FILE      asks for its attributes, while a timer signals it ten times a second, as many runtimes do
+ *   bulk           fills 256 MiB of memory once, and has three threads more
  *   map            maps and unmaps memory (its own mmap_lock)
  *   busy           uses CPU without end
  *   idle           nothing
@@ -14,9 +16,11 @@
 #include <fcntl.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <pthread.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 
 static void route(const char *unused)
 {
@@ -62,6 +66,49 @@ static void append(const char *path)
         die(path);
 }
 
+static void on_alarm(int unused)
+{
+    (void)unused;
+}
+
+static void stat_file(const char *path)
+{
+    static bool timed;
+    if (!timed) {
+        struct sigaction action = {.sa_handler = on_alarm};
+        struct itimerval tenth = {.it_interval.tv_usec = 100000, .it_value.tv_usec = 100000};
+        if (sigaction(SIGALRM, &action, NULL) != 0 || setitimer(ITIMER_REAL, &tenth, NULL) != 0)
+            die("timer");
+        timed = true;
+    }
+    struct stat attributes;
+    if (stat(path, &attributes) != 0 && errno != EINTR)
+        die(path);
+}
+
+static void *sleep_on(void *unused)
+{
+    for (;;)
+        pause();
+    return unused;
+}
+
+static void bulk(const char *unused)
+{
+    (void)unused;
+    static char *memory;
+    if (memory != NULL)
+        return;
+    memory = mmap(NULL, 256UL << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    if (memory == MAP_FAILED)
+        die("mmap");
+    for (int i = 0; i < 3; i++) {
+        pthread_t thread;
+        if (pthread_create(&thread, NULL, sleep_on, NULL) != 0)
+            die("pthread_create");
+    }
+}
+
 static void map(const char *unused)
 {
     (void)unused;
@@ -87,7 +134,7 @@ static const struct {
     void (*act)(const char *argument);
 } acts[] = {
     {"route", route}, {"link", set_link}, {"group", group}, {"append", append},
-    {"map", map},     {"busy", busy},     {"idle", idle},
+    {"stat", stat_file}, {"bulk", bulk}, {"map", map},     {"busy", busy},     {"idle", idle},
 };
 
 int main(int argc, char **argv)

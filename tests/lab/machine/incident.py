@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import re
+import subprocess
 import time
 
 from . import initramfs
@@ -11,7 +13,7 @@ from .seen import Seen
 from .story import Story
 from .vm import Vm
 
-SECONDS_MAX = 400
+SECONDS_MAX = 600
 
 
 def names():
@@ -29,29 +31,46 @@ def load(name):
     return module
 
 
-def play(name, kernel_name, binary=None):
+class Bench:
+    """What all incidents of one call share: the kernel, the guest, and what the exporter in it can say."""
+
+    def __init__(self, kernel_name, binary=None):
+        self.kernel = Kernel(kernel_name)
+        exporter = initramfs.build_exporter(binary)
+        self.archive = initramfs.build(self.kernel, exporter)
+        self.families = set(re.findall(r"^\| `(\w+)`", _says(exporter, "metrics"), re.MULTILINE))
+        self.sources = _says(exporter, "sources")
+
+
+def _says(exporter, table):
+    return subprocess.run([exporter, table], capture_output=True, text=True, check=True).stdout
+
+
+def play(name, bench):
     """One machine, one incident, one result."""
     module = load(name)
     start = time.monotonic()
-    kernel = Kernel(kernel_name)
-    archive = initramfs.build(kernel, initramfs.build_exporter(binary))
-    with Vm(kernel, archive, SECONDS_MAX, getattr(module, "COMMAND_LINE", "")) as vm:
+    with Vm(bench.kernel, bench.archive, SECONDS_MAX, getattr(module, "COMMAND_LINE", "")) as vm:
         story = Story(vm)
+        story.sources = bench.sources
         try:
             module.run(story)
         except LabError as error:
             raise LabError(f"{error}\n{vm.console_text()[-3000:]}") from error
         truths = [fault.truth() for fault in story.faults]
         story.mark("end")
-        seen = Seen(story.targets, story.marks, truths, story.facts, story.stolen)
+        seen = Seen(story.targets, story.marks, truths, story.facts, story.stolen, bench.families)
         module.expect(seen)
+        seconds = time.monotonic() - start
         result = {
             "incident": name,
-            "kernel": kernel.release,
+            "told": module.__doc__.splitlines()[0],
+            "kernel": bench.kernel.release,
             "boot_seconds": round(vm.boot_seconds, 1),
-            "seconds": round(time.monotonic() - start, 1),
+            "seconds": round(seconds, 1),
             "stolen_seconds": round(story.stolen(0, story.marks["end"]), 1),
             "held": all(check["held"] is not False for check in seen.checks),
+            "rows": seen.rows,
             "checks": seen.checks,
             "marks": story.marks,
             "notes": story.notes,
@@ -60,26 +79,30 @@ def play(name, kernel_name, binary=None):
             "timeline": {target.name: timeline(target) for target in story.targets.values()},
             "exporter_log": story.exporter.output.splitlines()[-50:],
         }
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    path = RESULTS / f"{name}-{kernel_name}.json"
-    path.write_text(json.dumps(result, indent=1) + "\n")
     return result
 
 
+def save(result, kernel_name):
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    path = RESULTS / f"{result['incident']}-{kernel_name}.json"
+    path.write_text(json.dumps(result, indent=1) + "\n")
+
+
 def timeline(target):
-    """Of our pages, what is about stalls and not zero: the rest would bury it."""
+    """Of the pages, what is about stalls and not zero: the rest would bury it."""
     rows = []
     for scrape in target.scrapes:
         row = {
             "at": round(scrape.at, 3),
             "late_ms": round(scrape.late * 1000, 1),
             "ms": round(scrape.latency * 1000, 1),
+            "cpu_s": round(scrape.burnt, 3),
             "outcome": scrape.outcome,
         }
         said = {
             series: value
             for series, value in scrape.values.items()
-            if series.startswith("stall_") and value != 0 and not series.startswith("stall_exporter_http_")
+            if value != 0 and not series.startswith(("process_", "stall_exporter_http_", "stall_kthread_wait_seconds"))
         }
         rows.append({**row, "said": said} if said else row)
     return rows

@@ -19,7 +19,10 @@ MODULES = ("virtio_pci", "virtio_console", "loop", "dm_mod", "nbd", "fuse", "ext
 PEERS = ("prometheus-node-exporter", "prometheus-process-exporter")
 
 # Programs of the host with their libraries: {command: package}.
-HOST_PROGRAMS = {"curl": "curl", "dmsetup": "dmsetup", "mkfs.ext4": "e2fsprogs", "fsfreeze": "util-linux"}
+HOST_PROGRAMS = {
+    "curl": "curl", "dmsetup": "dmsetup", "mkfs.ext4": "e2fsprogs", "fsfreeze": "util-linux",
+    "strace": "strace",
+}  # fmt: skip
 HOST_NEEDS = {
     "qemu-system-x86_64": "qemu-system-x86", "gcc": "gcc", "make": "make", "depmod": "kmod",
     "busybox": "busybox-static", **HOST_PROGRAMS,
@@ -66,6 +69,7 @@ def _add_program(archive, program, at):
 
 def build(kernel, exporter):
     """The archive, and its path. Seconds; so it is made anew each time and can never be stale."""
+    OUT.mkdir(parents=True, exist_ok=True)
     path = OUT / f"initramfs-{kernel.release}.cpio"
     archive = Archive(path)
     for directory in ("proc", "sys", "dev", "tmp", "run", "var", "root", "bin"):

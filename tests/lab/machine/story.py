@@ -3,8 +3,11 @@
 import re
 import time
 
+from .figures import PEER_SIGNALS
 from .places import LabError
 from .target import Target
+
+GROUPS = "/sys/fs/cgroup"
 
 EXPORTER = "/lab/stall_exporter --web.listen-address 127.0.0.1:10100 --config.file /tmp/stall.toml"
 CONFIG = """
@@ -61,17 +64,18 @@ class Story:
         self.facts = {}
         self.faults = []
         self.services = []
-        self.targets = {
-            "ours": Target("ours", 10100, pages=True),
-            "node_exporter": Target("node_exporter", 9100),
-            "process-exporter": Target("process-exporter", 9256),
-        }
+        targets = (
+            Target("ours", 10100, f"{GROUPS}/stall_exporter.service"),
+            Target("node_exporter", 9100, f"{GROUPS}/node_exporter.service", tuple(PEER_SIGNALS)),
+            Target("process-exporter", 9256, f"{GROUPS}/process-exporter.service", tuple(PEER_SIGNALS)),
+        )
+        self.targets = {target.name: target for target in targets}
 
     # --- actors -----------------------------------------------------------------------------------------------------
 
     def group(self, name, cpu_max=None, weight=100):
         """A control group below the root, as systemd makes one for each unit; returns the script that enters it."""
-        path = f"/sys/fs/cgroup/{name}"
+        path = f"{GROUPS}/{name}"
         self.run(f"mkdir -p {path} && echo {weight} >{path}/cpu.weight && echo {cpu_max or 'max'} >{path}/cpu.max")
         return f"echo $$ >{path}/cgroup.procs;"
 
@@ -98,30 +102,41 @@ class Story:
         self.faults.append(fault)
         return fault
 
+    def filesystem(self):
+        """ext4 on /data, on a device-mapper table `lab` over a loop device."""
+        self.run(
+            "truncate -s 64M /tmp/disk && losetup /dev/loop0 /tmp/disk"
+            " && dmsetup create --noudevsync lab --table '0 131072 linear /dev/loop0 0'"
+            " && mkfs.ext4 -q /dev/dm-0 && mkdir -p /data && mount /dev/dm-0 /data",
+            60,
+        )
+
     def release(self):
         self.run("echo release >/proc/stall_fault")
 
     # --- observers --------------------------------------------------------------------------------------------------
 
-    def observe(self, calm=8, before=lambda target: ""):
+    def observe(self, calm=8, before=lambda target: "", under=lambda target: "", awaited=3):
         """Starts the three exporters and those who scrape them, and looks for `calm` seconds at a host that is well.
 
-        `before` gives the script that comes before each exporter, in the process that becomes it.
+        `before` gives the script that comes before each exporter, in the process that becomes it; `under` the program
+        that runs it. Only the first `awaited` of them must answer before it goes on.
         """
         services = "".join(f'[[service]]\nname = "{name}"\ncomm = "{name}"\n' for name in self.services)
         self.run(f"cat >/tmp/stall.toml <<'EOF'\n{CONFIG}\n{services}\nEOF")
-        self.exporter = self.unit("stall_exporter", EXPORTER, before("ours"))
+        self.exporter = self.unit("stall_exporter", f"{under('ours')} {EXPORTER}", before("ours"))
         node_exporter = "/lab/prometheus-node-exporter --web.listen-address=127.0.0.1:9100"
-        self.unit("node_exporter", node_exporter, before("node_exporter"))
+        self.unit("node_exporter", f"{under('node_exporter')} {node_exporter}", before("node_exporter"))
         names = ",".join(["first", *self.services])
         process_exporter = "/lab/prometheus-process-exporter -web.listen-address 127.0.0.1:9256"
+        process_exporter = f"{under('process-exporter')} {process_exporter}"
         self.unit("process-exporter", f"{process_exporter} -procnames {names}", before("process-exporter"))
         # Who measures must not wait for whom is measured.
         scrapers = self.group("lab", weight=10000)
         for target in self.targets.values():
             target.watch(self.vm.channel, scrapers)
         deadline = time.monotonic() + START_SECONDS
-        for target in self.targets.values():
+        for target in list(self.targets.values())[:awaited]:
             while not any(scrape.answered for scrape in target.scrapes):
                 if time.monotonic() > deadline:
                     raise LabError(f"{target.name} never answered; ours said {self.exporter.output[-500:]}")

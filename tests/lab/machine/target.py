@@ -8,12 +8,16 @@ TIMEOUT_MS = 3000
 
 
 class Scrape:
-    def __init__(self, at, late, latency, outcome, page_text):
+    def __init__(self, at, late, latency, outcome, burnt, pace, values):
         self.at = at
         self.late = late
         self.latency = latency
         self.outcome = outcome
-        self.values = page.parse(page_text) if page_text else {}
+        # CPU seconds of all its processes until then.
+        self.burnt = burnt
+        # CPU seconds of a fixed piece of work just before it.
+        self.pace = pace
+        self.values = values
 
     @property
     def answered(self):
@@ -21,16 +25,18 @@ class Scrape:
 
 
 class Target:
-    def __init__(self, name, port, pages=False):
+    def __init__(self, name, port, group, wanted=""):
+        """Of its pages only the series whose names begin with `wanted` are kept; there are thousands."""
         self.name = name
         self.port = port
+        self.group = group
         self.scrapes = []
-        self._pages = pages
+        self._wanted = wanted
         self._rest = bytearray()
         self._job = None
 
     def watch(self, channel, before):
-        script = f"{before} exec /lab/scraper {self.port} {INTERVAL_MS} {TIMEOUT_MS} {'pages' if self._pages else ''}"
+        script = f"{before} exec /lab/scraper {self.port} {INTERVAL_MS} {TIMEOUT_MS} {self.group}"
         self._job = channel.start(script, self._take)
 
     def check(self):
@@ -43,10 +49,12 @@ class Target:
             head, newline, rest = self._rest.partition(b"\n")
             if not newline:
                 return
-            _, at, late, latency, outcome, length = head.split()
+            _, at, late, latency, outcome, burnt, pace, length = head.split()
             length = int(length)
             if len(rest) < length:
                 return
             text = rest[:length].decode()
             self._rest = rest[length:]
-            self.scrapes.append(Scrape(int(at) / 1e9, int(late) / 1e9, int(latency) / 1e9, outcome.decode(), text))
+            at, late, latency, pace = (int(nanoseconds) / 1e9 for nanoseconds in (at, late, latency, pace))
+            values = page.parse(text, self._wanted)
+            self.scrapes.append(Scrape(at, late, latency, outcome.decode(), int(burnt) / 1e6, pace, values))

@@ -97,6 +97,10 @@ class Vm:
             text = self.console_text()[-1500:]
             self.stop()
             raise LabError(f"the machine did not start: {error}\n{text}") from error
+        except BaseException:
+            # Interrupted: nobody else knows of the machine yet.
+            self.stop()
+            raise
         self.boot_seconds = time.monotonic() - start
         self.stolen = Stolen(self._process.pid)
 

@@ -39,8 +39,11 @@ class Walls:
         for program in programs:
             instance = f"{TRACING}/instances/{program}"
             self._run(f"mkdir {instance}")
-            for setting, value in (("options/event-fork", 1), ("options/stacktrace", 1), ("buffer_size_kb", 16384)):
-                self._run(f"echo {value} >{instance}/{setting}")
+            # Of the neighbours the number will do; their stacks would take minutes to read.
+            stacks = int(program == "ours")
+            for setting, value in (("event-fork", 1), ("stacktrace", stacks)):
+                self._run(f"echo {value} >{instance}/options/{setting}")
+            self._run(f"echo 16384 >{instance}/buffer_size_kb")
             for event, condition in self._events.items():
                 if condition:
                     self._run(f"echo '{condition}' >{instance}/events/walls/{event}/filter")
@@ -63,7 +66,7 @@ class Walls:
 
     def stacks(self, program):
         """Each way into a watched function once, outermost caller last: a hit of ours is only useful with its reason."""
-        trace = self._run(f"grep -E ': [a-z_]+__|=>|stack trace' {TRACING}/instances/{program}/trace | head -n 20000", 60)
+        trace = self._run(f"grep -E ': [a-z_]+__|=>|stack trace' {TRACING}/instances/{program}/trace | head -n 20000", 150)
         found = set()
         for task, event, calls in re.findall(
             r"^ *(.*)-\d+ +\[.*: (\w+?__\w+): \(.*\n.*<stack trace>\n((?: => .*\n?)+)", trace, re.MULTILINE
@@ -77,7 +80,7 @@ class Walls:
         listed = self._run(
             f"sed -nE 's/^ *(.*)-[0-9]+ +\\[[0-9]+\\].*: ([a-z_]+): \\(.*/\\2 \\1/p' {TRACING}/instances/{program}/trace"
             " | sort | uniq -c",
-            60,
+            150,
         )
         found = {}
         for count, lock, function, task in re.findall(r"(\d+) (\w+?_(?:mutex|lock))__(\w+) (.*)", listed):
