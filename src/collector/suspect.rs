@@ -4,6 +4,7 @@
 
 mod words;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::base::bounded::{LABEL_MAX, label};
@@ -56,12 +57,15 @@ fn show(world: &World<'_>, out: &mut Snapshot) {
 }
 
 /// One series for each name of a wait channel, so that it can be joined with `stall_blocked_tasks`; those who wait for
-/// the same thing under two names have the same suspect.
+/// the same thing under two names have the same suspect. Stalls with the same labels, as on two CPUs, are one series.
 fn series(found: &[Finding<'_>], out: &mut Snapshot) {
+    let mut longest: HashMap<[String; 4], Duration> = HashMap::new();
     let mut put = |suspect: Option<&Suspect<'_>>, wchan: &str, length: Duration| {
         let (comm, cgroup) = suspect.map_or(("unknown".to_owned(), ""), named);
         let reason = suspect.map_or("unknown", |suspect| suspect.reason.name());
-        out.set(&SUSPECT, &[&comm, cgroup, reason, wchan], length.as_secs_f64());
+        let labels = [comm, cgroup.to_owned(), reason.to_owned(), wchan.to_owned()];
+        let entry = longest.entry(labels).or_default();
+        *entry = length.max(*entry);
     };
     for finding in found {
         match finding.on {
@@ -75,6 +79,11 @@ fn series(found: &[Finding<'_>], out: &mut Snapshot) {
             // They are suspects, and told by a family of their own.
             On::Spin(_) | On::Device(_) => {}
         }
+    }
+    let mut series: Vec<([String; 4], Duration)> = longest.into_iter().collect();
+    series.sort_by(|(a, one), (b, other)| other.cmp(one).then_with(|| a.cmp(b)));
+    for (labels, length) in series {
+        out.set(&SUSPECT, &labels.each_ref().map(String::as_str), length.as_secs_f64());
     }
 }
 
@@ -195,6 +204,33 @@ mod tests {
         let [stall] = out.report.stalls.as_slice() else { panic!("{:?}", out.report) };
         assert_eq!(stall.title, "300 tasks (PID 1 among them) wait in the kernel, which does not say where");
         assert_eq!((stall.tasks_total, stall.tasks.len()), (300, crate::snapshot::stall::TASKS_MAX));
+    }
+
+    /// On each of two CPUs a thread that does not run, for a reason that nobody knows.
+    #[test]
+    fn stalls_with_the_same_labels_are_one_series_and_two_stories() {
+        let (config, health, mut tracks) = (Config::defaults(), Health::default(), Tracks::new(1000));
+        for second in [10, 20] {
+            let at = Mono::from_nanos(second * 1_000_000_000);
+            let rows = [2, 3].map(|tid| Row { state: State::Running, ..row(tid, second) }).to_vec();
+            tracks.observe(Frame::Sweep(Sweep { begin: at, end: at, rows, ..Sweep::default() }));
+        }
+        let detail = |tid| Detail { tid, mark: MARK, cpu: Some(tid), ..Detail::default() };
+        tracks.observe(Frame::Detail(vec![detail(2), detail(3)]));
+        let mut out = Snapshot::default();
+        let now = Mono::from_nanos(21_000_000_000);
+        show(&World { now, config: &config, tracks: &tracks, health: &health }, &mut out);
+        let [family] = out.families() else { panic!("{out:?}") };
+        let [only] = family.series.as_slice() else { panic!("{family:?}") };
+        assert_eq!(
+            (only.labels.clone(), &only.value),
+            (["unknown", "", "unknown", ""].map(str::to_owned).to_vec(), &Value::Number(10.0))
+        );
+        let titles: Vec<&str> = out.report.stalls.iter().map(|stall| stall.title.as_str()).collect();
+        assert_eq!(
+            titles,
+            ["1 task could run and get no CPU on CPU 2", "1 task could run and get no CPU on CPU 3"]
+        );
     }
 
     #[test]
