@@ -76,8 +76,13 @@ fn series(found: &[Finding<'_>], out: &mut Snapshot) {
                 }
             }
             On::Group(_) | On::Cpu(_) => put(finding.suspects.first(), "", finding.length),
-            // They are suspects, and told by a family of their own.
-            On::Spin(_) | On::Device(_) => {}
+            // Whom it keeps from their CPU; without such it is told by a family of its own, as a device is.
+            On::Spin(party) => {
+                if let Some(longest) = finding.victims.iter().map(Party::length).max() {
+                    put(Some(&Suspect::of_spin(party)), "", longest);
+                }
+            }
+            On::Device(_) => {}
         }
     }
     let mut series: Vec<([String; 4], Duration)> = longest.into_iter().collect();

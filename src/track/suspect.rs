@@ -17,6 +17,8 @@ pub const NAMED_FROM: f64 = 0.3;
 const SCORE_MAX: f64 = 0.95;
 /// What holds a lock up began before the first who waits for it; so much later its first look may have come.
 const SLACK: Duration = Duration::from_secs(12);
+/// Of two that fall asleep at the same time a walk may meet the waiter first, one walk and a look earlier.
+const SAME_TIME: Duration = Duration::from_secs(6);
 /// What a suspect whose trouble began later than the first wait is worth.
 const LATER: f64 = 0.5;
 /// A runnable thread that was off its CPU for less is nobody's holder: every busy host has such ones.
@@ -36,7 +38,7 @@ pub enum Reason {
     StarvedRunnable,
     /// Asleep elsewhere, in a function that has the lock.
     AsleepInside,
-    /// Asleep elsewhere, for longer than all who wait.
+    /// Asleep elsewhere, for as long as any who wait.
     AsleepLonger,
     /// It burns CPU time in the kernel and does not leave it.
     KernelSpin,
@@ -88,6 +90,13 @@ pub struct Suspect<'a> {
 impl<'a> Suspect<'a> {
     fn new(who: Who<'a>, reason: Reason) -> Self {
         Self { who, reason, score: 0.0, because: Vec::new() }
+    }
+
+    /// A spin as the one that keeps the threads of its CPU waiting.
+    pub fn of_spin(party: Party<'a>) -> Self {
+        let why =
+            format!("it is on the same CPU and has not left the kernel for {}", seconds(party.length()));
+        Self::new(Who::Thread(party), Reason::KernelSpin).ground(0.8, why)
     }
 
     fn ground(mut self, score: f64, why: impl Into<String>) -> Self {
@@ -227,7 +236,7 @@ fn spinning<'a>(
     Some(suspect.timed(party.since, first))
 }
 
-/// A thread in D on another channel: inside the same lock by its stack, or because nobody has waited longer.
+/// A thread in D on another channel: inside the same lock by its stack, or because nobody waits longer.
 fn asleep_elsewhere<'a>(
     scene: &Scene<'a>,
     resource: Option<Resource<'a>>,
@@ -249,15 +258,15 @@ fn asleep_elsewhere<'a>(
         _ => false,
     };
     let lock = resource.is_none_or(|resource| resource.nature == Nature::Lock);
-    if same || !lock || party.since > first {
+    if same || !lock || party.since > first.plus(SAME_TIME) {
         return None;
     }
-    let why = format!(
-        "it has been in D for {}, longer than all of them, and on something else",
-        seconds(party.length())
-    );
+    let length = seconds(party.length());
+    let why = format!("it has been in D for {length}, as long as any of them, and on something else");
     let suspect = Suspect::new(Who::Thread(*party), Reason::AsleepLonger).ground(0.2, why);
     let suspect = match own.map(|own| own.nature) {
+        // It is in a queue of its own: a victim of the same trouble rather than its cause.
+        Some(Nature::Lock) => return None,
         Some(Nature::GracePeriod) => suspect.ground(0.2, "whoever waits for a grace period often has a lock"),
         _ => suspect.ground(0.1, "and whoever sleeps in the kernel may have a lock"),
     };

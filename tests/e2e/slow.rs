@@ -15,8 +15,9 @@ mod support;
 mod hang;
 mod harness;
 mod scene;
+mod starved;
 mod waits;
 
 fn main() -> std::process::ExitCode {
-    harness::run(&[waits::SLOW, hang::SLOW])
+    harness::run(&[waits::SLOW, hang::SLOW, starved::SLOW])
 }

@@ -149,7 +149,8 @@ fn watched_directly() {
     let pid = Pid::try_from(child.id()).expect("a pid fits");
     let family = Family::of(pid);
     send_signal(pid, Signal::INT);
-    assert_eq!(child.wait().expect("our own child").code(), Some(0), "Ctrl-C is how it ends");
+    let ended = child.wait().expect("our own child");
+    assert_eq!(ended.code(), Some(0), "Ctrl-C is how it ends: {ended}");
     wait_until_gone(Duration::from_secs(1), &family);
 }
 

@@ -15,9 +15,11 @@ use crate::support::fault::Fault;
 use crate::support::process::{self, Pid, schedstat};
 use crate::support::{now_ns, seconds, wait_for, wait_until};
 
-pub const CASES: &[Case] = &[
+pub const CASES: &[Case] = &[Case::alone("starved::between_two_periods_of_a_quota", throttled)];
+
+/// Each needs the CPUs for itself for half a minute.
+pub const SLOW: &[Case] = &[
     Case::alone("starved::by_priority_in_a_group_that_throttles", starving),
-    Case::alone("starved::between_two_periods_of_a_quota", throttled),
     Case::alone("starved::who_is_busy_or_stopped_or_frozen_is_not", nobody_starves),
     Case::alone("kernel_spin::a_burner_shows_with_its_victim_and_others_do_not", spin),
 ];

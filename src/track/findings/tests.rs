@@ -205,6 +205,25 @@ fn s3_pid_1_asleep_inside_the_lock_is_named_by_its_stack() {
     assert!(lock.suspects[0].score < 0.6);
 }
 
+/// As the lab plays it: who holds the lock sleeps in a module of its own, and PID 1 waits for a directory that one of
+/// the waiters has. All fell asleep within one walk.
+#[test]
+fn s3_who_sleeps_elsewhere_is_named_and_not_who_queues_elsewhere() {
+    let quotas = Quotas::default();
+    let mut scene = scene(&quotas);
+    scene.waiting = vec![
+        asleep("kubelet", "cgroup_kn_lock_live", 30),
+        asleep("sh", "perform", 28),
+        asleep("systemd", "filename_create", 27),
+    ];
+    let found = findings(&scene);
+    let lock = of(&found, "cgroup_mutex");
+    assert_eq!(first(lock), Some(("sh".to_owned(), Reason::AsleepLonger)));
+    assert_eq!(lock.suspects.len(), 1);
+    scene.waiting[1] = asleep("sh", "perform", 20);
+    assert!(of(&findings(&scene), "cgroup_mutex").suspects.is_empty(), "it fell asleep long after the first");
+}
+
 #[test]
 fn without_a_ground_nobody_is_named() {
     let quotas = Quotas::default();

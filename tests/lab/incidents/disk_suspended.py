@@ -20,6 +20,10 @@ def expect(seen):
     seen.sees(series, 2, lost, within=10)
     seen.lower_bound(series, lost)
     seen.ends(series, lost[1], within=6)
+    # What it holds back is not counted as in flight, so it is not stuck: it has a family of its own.
     seen.sees('stall_disk_suspended_seconds{device="dm-0"}', 2, lost, within=10)
+    seen.lower_bound('stall_disk_suspended_seconds{device="dm-0"}', lost)
+    seen.never_more("stall_disk_stuck_seconds{.*}", 0, lost)
+    seen.names('comm="dm-0",.*', lost)
     seen.ends('stall_disk_suspended_seconds{device="dm-0"}', lost[1], within=6)
     seen.never_more("stall_probe_stuck_seconds{.*}", 0, lost)
