@@ -236,7 +236,7 @@ mod tests {
         let titles: Vec<&str> = out.report.stalls.iter().map(|stall| stall.title.as_str()).collect();
         assert_eq!(
             titles,
-            ["1 task could run and get no CPU on CPU 2", "1 task could run and get no CPU on CPU 3"]
+            ["1 task could run and must wait for CPU 2", "1 task could run and must wait for CPU 3"]
         );
     }
 

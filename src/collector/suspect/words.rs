@@ -98,7 +98,7 @@ fn throttled(finding: &Finding<'_>, group: &str) -> Told {
     Told {
         kind: "starved",
         on: group.to_owned(),
-        title: format!("{tasks} of {group} could run and do not: the CPU quota of the group is used up"),
+        title: format!("The CPU quota of {group} is used up: {tasks} could run and must wait"),
         explain: "The kernel stops a group that has used up its quota wherever its tasks are. Up to 6.17 they keep the \
                   kernel locks that they have, and then all others wait for them."
             .to_owned(),
@@ -110,13 +110,13 @@ fn throttled(finding: &Finding<'_>, group: &str) -> Told {
 fn starved(finding: &Finding<'_>, cpu: Option<u32>) -> Told {
     let tasks = tasks(finding.victims.tasks);
     let (on, place) = match cpu {
-        Some(cpu) => (format!("cpu{cpu}"), format!(" on CPU {cpu}")),
-        None => ("unknown".to_owned(), String::new()),
+        Some(cpu) => (format!("cpu{cpu}"), format!("CPU {cpu}")),
+        None => ("unknown".to_owned(), "a CPU".to_owned()),
     };
     Told {
         kind: "starved",
         on,
-        title: format!("{tasks} could run and get no CPU{place}"),
+        title: format!("{tasks} could run and must wait for {place}"),
         explain:
             "Something there has a higher priority, or does not let go of the CPU. What they hold, they keep."
                 .to_owned(),

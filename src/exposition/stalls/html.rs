@@ -56,7 +56,7 @@ pre { padding: .5rem .75rem; border-radius: 4px; background: var(--paper); borde
   white-space: pre-wrap; }
 table { width: 100%; margin: .5rem 0; border-collapse: collapse; font-size: .875rem; }
 th, td { padding: .25rem .75rem .25rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
-th { color: var(--faint); font-weight: 600; }
+th { color: var(--faint); font-weight: 600; white-space: nowrap; }
 td.span { white-space: nowrap; }
 @media (min-width: 46rem) {
   .do.both { grid-template-columns: 1fr 1fr; }

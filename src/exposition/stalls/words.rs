@@ -109,7 +109,8 @@ pub fn kind(kind: &str) -> &str {
 pub fn whereabouts(suspect: &Suspect) -> Vec<(&'static str, String)> {
     let ids = [("pid", suspect.pid), ("tid", suspect.tid.filter(|tid| Some(*tid) != suspect.pid))];
     let ids = ids.into_iter().filter_map(|(name, id)| Some((name, id?.to_string())));
-    let group = (!suspect.cgroup.is_empty()).then(|| ("in", suspect.cgroup.clone()));
+    let told = suspect.cgroup.is_empty() || suspect.cgroup == suspect.comm;
+    let group = (!told).then(|| ("in", suspect.cgroup.clone()));
     ids.chain(group).collect()
 }
 
