@@ -12,6 +12,7 @@
 //! | which files can be read, and what each of them locks | `source/paths.rs` |
 //! | how little is read, and when | `lane/` |
 //! | when something is called stuck | `track/` |
+//! | who is suspected of holding it up, and on what grounds | `track/suspect.rs`, `track/resource/table.rs` |
 //! | what is said about it | `collector/`, one file a signal |
 //! | who hangs instead of us, and what happens then | `runtime/supervisor.rs`, `runtime/warden.rs` |
 //! | what the kernel refuses our processes | `runtime/sandbox/` |
