@@ -1,8 +1,7 @@
 //! The join: who probably holds up those who wait, and why. Nobody can read the owner of a lock from outside; but
 //! somebody who has it and gives it back to nobody is in a state of its own, and there are few such states: runnable
 //! and not run (throttled, or behind something on its CPU), asleep elsewhere inside the same lock, spinning in the
-//! kernel, or a device that completes nothing. Each ground adds to a score, which orders the suspects and is no
-//! measured
+//! kernel, or a device that completes nothing. Each ground adds to a score, which orders the suspects and is no measured
 //! probability; below [`NAMED_FROM`] nobody is named.
 
 use std::time::Duration;
@@ -153,10 +152,10 @@ pub fn of_waiters<'a>(
     let Some(first) = victims.first else { return Vec::new() };
     let case = Case { scene, resource, nature: resource.map(|resource| resource.nature), first };
     let elsewhere = |party: &&Party<'a>| {
-        let own = scene.waited_for(party).map(|own| own.name);
         // Who waits for the same thing, under whatever name, is no holder.
-        own != resource.map(|resource| resource.name)
-            || (own.is_none() && !victims.wchans.contains_key(&party.wchan))
+        let same = scene.waited_for(party).map(|own| own.name) == resource.map(|resource| resource.name);
+        let near = Began::of(party.since, first) != Began::LongBefore;
+        !same && (near || !party.stack.is_empty())
     };
     let starved = scene.starved.iter().take(CANDIDATES_MAX).filter_map(|party| case.runnable(party));
     let spinning = scene.spinning.iter().take(CANDIDATES_MAX).filter_map(|party| case.spinning(party));

@@ -22,8 +22,8 @@ pub const TABLE: &[Row] = &[
             "rtnl",
             Nature::Lock,
             "the network configuration lock (rtnl_mutex)",
-            "Every change and many a look at interfaces, addresses and routes goes through this one lock. While it is \
-             held, routing daemons cannot program routes and new containers get no network.",
+            "Every change and many a look at interfaces, addresses and routes goes through this one lock. While \
+             it is held, routing daemons cannot program routes and new containers get no network.",
             &[
                 "If the probable holder is throttled, lift the CPU quota of its group: it goes on within milliseconds.",
             ],
@@ -48,9 +48,8 @@ pub const TABLE: &[Row] = &[
             "cgroup_mutex",
             Nature::Lock,
             "the lock of all control groups (cgroup_mutex)",
-            "Making, removing and changing a control group goes through this one lock. While it is held, no service \
-             and \
-             no container starts or stops, and logins hang, while what runs already looks healthy.",
+            "Making, removing and changing a control group goes through this one lock. While it is held, no \
+             service and no container starts or stops, and logins hang, while what runs already looks healthy.",
             &["Take a crash dump before anything else: what holds the lock is only in there."],
             &[
                 "Do not close the shell that you have: a new login needs a new control group.",
@@ -76,9 +75,8 @@ pub const TABLE: &[Row] = &[
             "rcu",
             Nature::GracePeriod,
             "an RCU grace period",
-            "The kernel waits until every CPU has been outside of its read sections once. One CPU that does not leave \
-             the \
-             kernel makes all of them wait, and whoever waits here may hold locks meanwhile.",
+            "The kernel waits until every CPU has been outside of its read sections once. One CPU that does not \
+             leave the kernel makes all of them wait, and whoever waits here may hold locks meanwhile.",
             &[
                 "Find the CPU: a kernel thread that spins, or dmesg with `rcu: INFO: … detected stalls on CPUs`.",
             ],
@@ -96,8 +94,7 @@ pub const TABLE: &[Row] = &[
             Nature::Io,
             "the journal of a filesystem (jbd2, XFS, btrfs)",
             "A transaction that cannot be committed stops every writer of that filesystem, one after the other. \
-             Behind it \
-             is nearly always I/O that does not complete.",
+             Behind it is nearly always I/O that does not complete.",
             &["Look at the disk, or at what serves it (hypervisor, array, network)."],
             &[
                 "Do not run sync, df or fsck: they join the queue.",
@@ -122,8 +119,7 @@ pub const TABLE: &[Row] = &[
             Nature::Io,
             "I/O of a block device",
             "A read or a write was handed to a device and has not come back. Neither the kernel nor a signal ends \
-             such a \
-             wait.",
+             such a wait.",
             &[
                 "Look at the disk, or at what serves it (hypervisor, array, network); I/O that comes back frees them.",
             ],
@@ -147,9 +143,8 @@ pub const TABLE: &[Row] = &[
             "freeze_or_migration",
             Nature::ObjectLock,
             "a per-CPU semaphore: a frozen filesystem, a move between control groups or a CPU being switched",
-            "Writers to a filesystem that fsfreeze has frozen wait here, and so do forks and exits while a task is \
-             moved \
-             between control groups.",
+            "Writers to a filesystem that fsfreeze has frozen wait here, and so do forks and exits while a task \
+             is moved between control groups.",
             &["If somebody froze a filesystem (backup, snapshot), thaw it: fsfreeze -u MOUNTPOINT."],
             &[],
         ),
@@ -162,8 +157,8 @@ pub const TABLE: &[Row] = &[
             "directory",
             Nature::ObjectLock,
             "the lock of a directory or file (i_rwsem)",
-            "Somebody makes, removes or renames in the same directory and does not come back, for a reason of its own: \
-             that task is the one to look at.",
+            "Somebody makes, removes or renames in the same directory and does not come back, for a reason of its \
+             own: that task is the one to look at.",
             &[],
             &[],
         ),
@@ -179,9 +174,8 @@ pub const TABLE: &[Row] = &[
             "mmap_lock",
             Nature::ObjectLock,
             "the address space of a process (mmap_lock)",
-            "Threads of one process, and tools that read its command line or maps, wait until a thread of it has done \
-             with \
-             its memory map.",
+            "Threads of one process, and tools that read its command line or maps, wait until a thread of it has \
+             done with its memory map.",
             &[],
             &["Do not run ps, top or pgrep -f: they read the command line of that process and hang with it."],
         ),
@@ -210,8 +204,8 @@ pub const TABLE: &[Row] = &[
             "writeback",
             Nature::Io,
             "dirty pages to be written",
-            "There is more to write than the disks take, or a disk takes nothing; writers are held back until there \
-             is room.",
+            "There is more to write than the disks take, or a disk takes nothing; writers are held back until \
+             there is room.",
             &["Look at the disks: one may be slow, or stuck."],
             &["Do not run sync."],
         ),
