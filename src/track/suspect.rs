@@ -1,8 +1,8 @@
 //! The join: who probably holds up those who wait, and why. Nobody can read the owner of a lock from outside; but
 //! somebody who has it and gives it back to nobody is in a state of its own, and there are few such states: runnable
 //! and not run (throttled, or behind something on its CPU), asleep elsewhere inside the same lock, spinning in the
-//! kernel, or a device that completes nothing. Each ground adds to a score, which orders the suspects and is no measured
-//! probability; below [`NAMED_FROM`] nobody is named.
+//! kernel, or a device that completes nothing. Each ground adds to a score, which orders the suspects and is no
+//! measured probability; below [`NAMED_FROM`] nobody is named.
 
 use std::time::Duration;
 
