@@ -19,7 +19,7 @@ use crate::runtime::board::{Board, Page};
 use crate::runtime::probes::{Probes, WardenGone};
 use crate::sample::Frame;
 use crate::snapshot::history::History;
-use crate::snapshot::{NOTICES_MAX, Snapshot};
+use crate::snapshot::Snapshot;
 use crate::source::error::SourceError;
 use crate::source::kernel::Version;
 use crate::source::place::Place;
@@ -113,7 +113,7 @@ pub struct Engine<'a> {
     series_dropped: u64,
     failed_reads: u64,
     /// Notices that are in the log.
-    said: Vec<String>,
+    said: told::Said,
 }
 
 impl<'a> Engine<'a> {
@@ -137,7 +137,7 @@ impl<'a> Engine<'a> {
             history: History::default(),
             health: Health::default(),
             log_dropped,
-            teller: told::Teller::new(),
+            teller: told::Teller::new(now),
             page_bytes: 0,
             every: TICK.min(config.probe.stuck_after / TICKS_TO_STUCK),
             due: now,
@@ -148,7 +148,7 @@ impl<'a> Engine<'a> {
             slice_panics: [0; collector::ALL.len()],
             series_dropped: 0,
             failed_reads: 0,
-            said: Vec::new(),
+            said: told::Said::default(),
         }
     }
 
@@ -227,22 +227,11 @@ impl<'a> Engine<'a> {
         let snapshot = self.snapshot(now);
         render(&snapshot, &mut text);
         let notices = snapshot.notices().to_vec();
-        self.say(&notices);
-        let report = self.teller.tell(snapshot, now, &self.tracks, &self.health);
+        notices.iter().filter(|notice| self.said.is_new(notice)).for_each(|notice| log::warn!("{notice}"));
+        let report = self.teller.tell(snapshot, now, &self.tracks);
         self.page_bytes = text.len().saturating_add(text.len() / 8);
         let not_ready = self.tracks.census.is_none().then(|| "the first walk has not ended yet".to_owned());
         self.board.publish(Page { text, report, notices, built: now, answers, not_ready });
-    }
-
-    /// Logs each notice once, and no more of them than one tick can have: whoever changes our quota in a loop must not
-    /// fill the log.
-    fn say(&mut self, notices: &[String]) {
-        for notice in notices {
-            if self.said.len() < NOTICES_MAX && !self.said.contains(notice) {
-                log::warn!("{notice}");
-                self.said.push(notice.clone());
-            }
-        }
     }
 
     /// Every slice's families; a panic in one costs that slice's families of this tick.
@@ -263,6 +252,7 @@ impl<'a> Engine<'a> {
                 Err(_panic) => *panics = panics.saturating_add(1),
             }
         }
+        self.teller.note(&mut snapshot, now, &self.tracks, &self.health);
         self.series_dropped = self.series_dropped.saturating_add(snapshot.dropped);
         self.history.observe(&snapshot.report.stalls, now);
         snapshot.report.history = self.history.tell();
@@ -288,6 +278,7 @@ impl<'a> Engine<'a> {
             ("kthreads", self.tracks.kthreads.dropped),
             ("disk.devices_max", self.tracks.disks.dropped),
             ("pressure.groups", self.tracks.pressure.dropped),
+            ("history", self.history.dropped),
             ("series", self.series_dropped),
             ("log.queue", (self.log_dropped)()),
         ];
