@@ -5,6 +5,8 @@ pub mod evidence;
 mod host;
 pub mod runnable;
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Mono;
@@ -284,6 +286,8 @@ pub struct OwnGroup {
 pub struct Quotas {
     /// When they were read.
     pub at: Mono,
+    /// Distance of the samples as the lane's budget allows it.
+    pub distance: Duration,
     /// These are all there are: what is not among them has ended or has no quota any more.
     pub whole: bool,
     /// Groups that are new or whose numbers have changed.
