@@ -5,6 +5,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 /// Longest label value, bytes. A longer text is cut and ends in a hash of the whole, so that two long texts with the
 /// same beginning stay two.
 pub const LABEL_MAX: usize = 128;
+/// The same for the path of a control group. Those of containers are about 200: both ends, slice and id, must be whole,
+/// and the series of one group must have one name.
+pub const GROUP_MAX: usize = 256;
 
 /// Text of any bytes as a label value: valid UTF-8 is kept, control characters and invalid bytes become `\xNN`, and
 /// nothing is longer than `most` bytes.
