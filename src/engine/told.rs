@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::base::clock::{self, Mono};
 use crate::health::{Health, LaneState};
-use crate::snapshot::{NOTICES_MAX, Snapshot};
 use crate::snapshot::stall::{Report, SCHEMA};
+use crate::snapshot::{NOTICES_MAX, Snapshot};
 use crate::source::kernel;
 use crate::track::Tracks;
 
@@ -186,7 +186,8 @@ mod tests {
     #[test]
     fn a_notice_is_logged_once_though_its_seconds_run() {
         let mut said = Said::default();
-        let new = ["hangs for 9 s", "hangs for 10 s", "a quota of 0.5", "hangs"].map(|notice| said.is_new(notice));
+        let new =
+            ["hangs for 9 s", "hangs for 10 s", "a quota of 0.5", "hangs"].map(|notice| said.is_new(notice));
         assert_eq!(new, [true, false, true, true]);
         assert_eq!(('a'..='z').filter(|c| said.is_new(&c.to_string())).count(), NOTICES_MAX - 3);
     }

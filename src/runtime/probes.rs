@@ -316,7 +316,8 @@ mod tests {
         let quotas = |whole| Frame::Quotas(Quotas { whole, ..Quotas::default() });
         let pressures = |groups| Frame::Pressures(Pressures { groups, ..Pressures::default() });
         let failed = Frame::Failed { lane: Lane::Cgroups, why: "permission denied".to_owned() };
-        for frame in [failed, quotas(false), Frame::Members(vec![]), Frame::Detail(vec![]), pressures(false)] {
+        for frame in [failed, quotas(false), Frame::Members(vec![]), Frame::Detail(vec![]), pressures(false)]
+        {
             assert!(!proves(&frame), "{frame:?}");
         }
         for frame in [quotas(true), pressures(true)] {

@@ -24,9 +24,7 @@ pub enum State {
 pub fn headline(report: &Report) -> (State, String) {
     let longest = report.stalls.iter().map(|stall| stall.seconds).fold(0.0, f64::max);
     match (stalls(report), report.walk_age_seconds) {
-        (0, _) if report.unjudged => {
-            (State::Unknown, "Unknown: what is stuck is not judged".to_owned())
-        }
+        (0, _) if report.unjudged => (State::Unknown, "Unknown: what is stuck is not judged".to_owned()),
         (0, None) => (State::Unknown, "Nothing is known yet".to_owned()),
         (0, Some(age)) if age > WALK_OLD_SECONDS => {
             (State::Unknown, format!("Unknown: the threads were last looked at {} ago", span(age)))
