@@ -3,19 +3,21 @@
 
 pub mod evidence;
 mod host;
+mod kthreads;
 pub mod runnable;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::bounded::{ROWS_MAX, THREADS_MAX, list};
 use crate::base::clock::Mono;
-use crate::base::kthread::Kthread;
 use crate::base::units::{Pid, State, Tid};
 use evidence::{Skipped, Stack};
 use runnable::{Busy, Member};
 
 pub use host::{DiskRow, Disks, Dying, PressureRow, Pressures};
+pub use kthreads::{KTHREADS_MAX, KthreadSample, KthreadSamples, Looks, STEPS_MAX, Step};
 
 /// A lane's name: an index into the table of lanes, small and stable, because it also addresses shared memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -79,12 +81,14 @@ pub enum Frame {
     /// Another look at the watched threads, between two walks.
     Look(Look),
     /// What only `wchan`, `stat` and `sched` can tell.
+    #[serde(deserialize_with = "list::<ROWS_MAX, _, _>")]
     Detail(Vec<Detail>),
     /// Our own group.
     Own(OwnGroup),
     /// Groups with a CPU quota.
     Quotas(Quotas),
     /// Which of those groups starved processes are in.
+    #[serde(deserialize_with = "list::<ROWS_MAX, _, _>")]
     Members(Vec<Member>),
     /// The sampled kernel threads.
     Kthreads(KthreadSamples),
@@ -120,10 +124,13 @@ pub struct Sweep {
     /// letter.
     pub states: [u64; State::ALL.len()],
     /// Threads in D and threads in R.
+    #[serde(deserialize_with = "list::<ROWS_MAX, _, _>")]
     pub rows: Vec<Row>,
     /// Threads that were there and could not be read. What is known of them is neither extended nor ended.
+    #[serde(deserialize_with = "list::<THREADS_MAX, _, _>")]
     pub unread: Vec<Tid>,
     /// The threads of each service, by bit; services past the end have none.
+    #[serde(deserialize_with = "list::<ROWS_MAX, _, _>")]
     pub services: Vec<ServiceTasks>,
     /// The members of control groups were known; if not, the services above and in the rows are a part only.
     pub members_known: bool,
@@ -146,8 +153,10 @@ pub struct ServiceTasks {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Look {
     /// Those that were there.
+    #[serde(deserialize_with = "list::<ROWS_MAX, _, _>")]
     pub rows: Vec<Row>,
     /// Those that had ended.
+    #[serde(deserialize_with = "list::<ROWS_MAX, _, _>")]
     pub ended: Vec<Tid>,
 }
 
@@ -291,8 +300,10 @@ pub struct Quotas {
     /// These are all there are: what is not among them has ended or has no quota any more.
     pub whole: bool,
     /// Groups that are new or whose numbers have changed.
+    #[serde(deserialize_with = "list::<ROWS_MAX, _, _>")]
     pub rows: Vec<QuotaRow>,
     /// Labels of groups that have ended, lost their quota or cannot be read.
+    #[serde(deserialize_with = "list::<ROWS_MAX, _, _>")]
     pub ended: Vec<String>,
     /// What was left out since the last frame.
     pub missed: QuotasMissed,
@@ -343,51 +354,4 @@ impl QuotasMissed {
         self.over_walk = self.over_walk.saturating_add(other.over_walk);
         self.over_members = self.over_members.saturating_add(other.over_members);
     }
-}
-
-/// What became of the sampled kernel threads since the last frame.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KthreadSamples {
-    /// All that are sampled are here; those that are not have ended or are no longer sampled.
-    pub whole: bool,
-    /// The threads.
-    pub threads: Vec<KthreadSample>,
-    /// Threads that were found since the last frame and not taken, because there were too many.
-    pub left_out: u64,
-}
-
-/// One kernel thread since the last frame.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KthreadSample {
-    /// The thread.
-    pub tid: Tid,
-    /// Its name.
-    pub thread: Kthread,
-    /// Its progress at the newest look.
-    pub mark: Mark,
-    /// Nanoseconds waited for a CPU in all, waits that have ended only, at the newest look.
-    pub wait_ns: u64,
-    /// The looks that found it moved, oldest first. There may have been more than are told; `mark` and `wait_ns` hold
-    /// them all.
-    pub steps: Vec<Step>,
-    /// In R at every look at which its letter was read since its mark is this one.
-    pub runnable: Option<Looks>,
-}
-
-/// What happened to a thread between two looks.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Step {
-    /// How often it was put on a CPU.
-    pub slices: u64,
-    /// What the waits that ended add up to, nanoseconds. Without a slice: it was moved to another CPU's queue.
-    pub wait_ns: u64,
-}
-
-/// The first and the last of several looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Looks {
-    /// The first.
-    pub first: Mono,
-    /// The last.
-    pub last: Mono,
 }

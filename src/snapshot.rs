@@ -28,7 +28,7 @@ pub struct Series {
 }
 
 /// One family with its series.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Family {
     /// What it is.
     pub desc: &'static Desc,
@@ -42,7 +42,7 @@ pub const NOTICES_MAX: usize = 16;
 const NOTICE_MAX: usize = 512;
 
 /// All families of one tick.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     families: Vec<Family>,
     notices: Vec<String>,

@@ -5,7 +5,9 @@
 #![expect(clippy::disallowed_methods, reason = "this test reads the fixtures and runs a browser")]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "what only tests call is a test")]
 
-use std::fmt::Write as _;
+#[path = "support/markup.rs"]
+mod markup;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,6 +15,8 @@ use std::process::Command;
 use stall_exporter::exposition::stalls::text::{self, Terminal};
 use stall_exporter::exposition::stalls::{html, json};
 use stall_exporter::snapshot::stall::{KnownWait, Past, Report, Stall, Suspect, Task, Wchan};
+
+use markup::outline;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -105,30 +109,6 @@ fn named(name: &str) -> Report {
 
 fn page(report: &Report) -> String {
     String::from_utf8(html::page(report)).unwrap()
-}
-
-/// The tags of a page in their order, indented by depth, with their classes and without their text. Panics when one is
-/// not closed, or closed in the wrong place.
-fn outline(page: &str) -> String {
-    let (_, body) = page.split_once("</style>").unwrap();
-    let mut open = vec!["html", "head"];
-    let mut outline = String::new();
-    for piece in body.split('<').skip(1) {
-        let (tag, _text) = piece.split_once('>').unwrap_or_else(|| panic!("<{piece}"));
-        let (name, attributes) = tag.split_once(' ').unwrap_or((tag, ""));
-        if let Some(name) = name.strip_prefix('/') {
-            assert_eq!(open.pop(), Some(name), "in\n{outline}");
-            continue;
-        }
-        let quotes = attributes.matches('"').count();
-        assert_eq!(quotes, 2 * attributes.matches("=\"").count(), "{tag}");
-        let class = attributes.split_once("class=\"").and_then(|(_, rest)| rest.split('"').next());
-        let class = class.map(|class| format!(" .{class}")).unwrap_or_default();
-        writeln!(outline, "{}{name}{class}", "  ".repeat(open.len())).unwrap();
-        open.push(name);
-    }
-    assert_eq!(open, [""; 0], "all are closed");
-    outline
 }
 
 /// Compares with `tests/golden/stalls/name`; `UPDATE_STALLS=1 cargo test --test stalls` writes it anew.

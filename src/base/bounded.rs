@@ -1,6 +1,10 @@
 //! Everything whose size somebody else decides: text from the kernel and the top of a list.
 
+use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::marker::PhantomData;
+
+use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 
 /// Longest label value, bytes. A longer text is cut and ends in a hash of the whole, so that two long texts with the
 /// same beginning stay two.
@@ -8,6 +12,10 @@ pub const LABEL_MAX: usize = 128;
 /// The same for the path of a control group. Those of containers are about 200: both ends, slice and id, must be whole,
 /// and the series of one group must have one name.
 pub const GROUP_MAX: usize = 256;
+/// Most threads that can be remembered (`tasks.threads_max`).
+pub const THREADS_MAX: usize = 4_194_304;
+/// Most rows of any kind that a lane can be told to give (`tasks.rows_max`; all other limits are lower).
+pub const ROWS_MAX: usize = 65_536;
 
 /// Text of any bytes as a label value: valid UTF-8 is kept, control characters and invalid bytes become `\xNN`, and
 /// nothing is longer than `most` bytes.
@@ -39,6 +47,41 @@ fn cut(mut text: String, most: usize) -> String {
     }
     text.truncate(end);
     text + &tail
+}
+
+/// Reads a list that has at most `MOST` items, for serde's `deserialize_with`. An item may take a byte of what is
+/// read and more than a hundred in memory, so a limit of bytes is none of memory.
+///
+/// # Errors
+/// A longer list, and what is wrong with an item.
+pub fn list<'de, const MOST: usize, T, D>(from: D) -> Result<Vec<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    from.deserialize_seq(List::<MOST, T>(PhantomData))
+}
+
+struct List<const MOST: usize, T>(PhantomData<T>);
+
+impl<'de, const MOST: usize, T: Deserialize<'de>> Visitor<'de> for List<MOST, T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "at most {MOST} items")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<T>, A::Error> {
+        // Room is made for what has come and not for the number that was promised.
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element()? {
+            if list.len() == MOST {
+                return Err(A::Error::invalid_length(MOST.saturating_add(1), &self));
+            }
+            list.push(item);
+        }
+        Ok(list)
+    }
 }
 
 /// Keeps the `most` largest of `items` by `key`, largest first; ties stay in their order.

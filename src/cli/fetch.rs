@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use crate::base::clock::{self, Mono};
+use crate::source::task::number;
 
 /// For a connection, on the loopback as a rule.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -157,25 +158,29 @@ fn content_length(head: &[u8]) -> Option<usize> {
     lines.find(|(name, _)| name.eq_ignore_ascii_case("content-length"))?.1.trim().parse().ok()
 }
 
-fn is_whole(answer: &[u8]) -> bool {
+/// Nothing more need be read: as much has come as the answer says it has.
+pub fn is_whole(answer: &[u8]) -> bool {
     split(answer).is_some_and(|(head, body)| content_length(head).is_some_and(|length| body.len() >= length))
 }
 
-fn body(answer: &[u8]) -> Result<Vec<u8>, String> {
+/// The body of an answer that has ended.
+///
+/// # Errors
+/// One line: it is no HTTP, not 200, cut or too long.
+pub fn body(answer: &[u8]) -> Result<Vec<u8>, String> {
     let todo = "give the address of a stall_exporter";
     if answer.len() > BYTES_MAX {
         return Err(format!("the answer is longer than {} MiB; {todo}", BYTES_MAX >> 20));
     }
     let (head, body) = split(answer).ok_or_else(|| format!("the answer is no HTTP; {todo}"))?;
-    let status = head.get(9..12).unwrap_or_default();
-    match (head.starts_with(b"HTTP/1."), status) {
-        (true, b"200") => {}
-        (true, _) => {
+    let status = head.get(9..12).filter(|_| head.starts_with(b"HTTP/1."));
+    match status.and_then(number).ok_or_else(|| format!("the answer is no HTTP; {todo}"))? {
+        200 => {}
+        status => {
             let text = String::from_utf8_lossy(body);
-            let (status, line) = (String::from_utf8_lossy(status), text.lines().next().unwrap_or_default());
-            return Err(format!("the answer is {status}, {:?}; try again, or {todo}", line));
+            let line = text.lines().next().unwrap_or_default();
+            return Err(format!("the answer is {status}, {line:?}; try again, or {todo}"));
         }
-        (false, _) => return Err(format!("the answer is no HTTP; {todo}")),
     }
     match content_length(head) {
         Some(length) => {
@@ -228,6 +233,7 @@ mod tests {
         for (pieces, close, words) in [
             (vec![], true, "no HTTP"),
             (vec![b"SSH-2.0-x\r\n\r\n".to_vec()], true, "no HTTP"),
+            (vec![b"HTTP/1.1 \n\x1b[ No\r\n\r\n".to_vec()], true, "no HTTP"),
             (vec![b"HTTP/1.1 503 No\r\n\r\nlate\x1b[2J\nmore".to_vec()], true, "503, \"late\\u{1b}[2J\""),
             (vec![b"HTTP/1.1 200 OK\r\nX: ".to_vec()], false, "within 2 s"),
             (

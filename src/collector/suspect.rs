@@ -10,13 +10,15 @@ use std::time::Duration;
 use crate::base::bounded::{LABEL_MAX, label};
 use crate::collector::{Slice, World};
 use crate::exposition::desc::{Desc, Kind as Shape};
+use crate::sample::Lane;
 use crate::snapshot::Snapshot;
 use crate::snapshot::stall::{KnownWait, Report, SCHEMA, STALLS_MAX};
 use crate::track::findings::{Finding, On, findings};
 use crate::track::kind::Kind;
 use crate::track::resource::Resources;
-use crate::track::scene::{Party, Scene, Thresholds};
+use crate::track::scene::{Scene, Thresholds};
 use crate::track::suspect::{Suspect, Who};
+use crate::track::waits::Wait;
 
 /// Most series, one for each wait channel of each finding; the longest waits first.
 const SERIES_MAX: usize = 50;
@@ -41,10 +43,9 @@ fn show(world: &World<'_>, out: &mut Snapshot) {
         disk: world.config.blocked.threshold,
     };
     let resources = Resources(&world.config.resources);
-    let keeps = world.tracks.throttle_keeps_locks;
-    let scene = Scene::new(world.tracks, world.now, thresholds, resources, keeps);
-    // A walk so old that it says nothing about now accuses nobody.
-    let found = if world.census().is_some() { findings(&scene) } else { Vec::new() };
+    let fresh = |lane, at| world.fresh(lane, at);
+    let scene = Scene::new(world.tracks, world.now, thresholds, resources, &fresh);
+    let found = findings(&scene);
     series(&found, out);
     let left_out = found.len().saturating_sub(STALLS_MAX);
     out.report = Report {
@@ -70,15 +71,14 @@ fn series(found: &[Finding<'_>], out: &mut Snapshot) {
     for finding in found {
         match finding.on {
             On::Resource(_) | On::Function(_) => {
-                for (wchan, parties) in finding.wchans() {
-                    let longest = parties.iter().map(|party| party.length()).max().unwrap_or_default();
-                    put(finding.suspects.first(), wchan.unwrap_or("unknown"), longest);
+                for (wchan, (_, longest)) in &finding.victims.wchans {
+                    put(finding.suspects.first(), wchan.unwrap_or("unknown"), *longest);
                 }
             }
             On::Group(_) | On::Cpu(_) => put(finding.suspects.first(), "", finding.length),
             // Whom it keeps from their CPU; without such it is told by a family of its own, as a device is.
             On::Spin(party) => {
-                if let Some(longest) = finding.victims.iter().map(Party::length).max() {
+                if let Some(longest) = finding.victims.longest() {
                     put(Some(&Suspect::of_spin(party)), "", longest);
                 }
             }
@@ -96,7 +96,7 @@ fn series(found: &[Finding<'_>], out: &mut Snapshot) {
 fn named<'a>(suspect: &Suspect<'a>) -> (String, &'a str) {
     match suspect.who {
         Who::Thread(party) => {
-            (label(party.name.to_string().as_bytes(), LABEL_MAX), party.group.unwrap_or(""))
+            (label(party.name.of_series().to_string().as_bytes(), LABEL_MAX), party.group.unwrap_or(""))
         }
         Who::Device(device) => (device.device.to_owned(), ""),
         Who::Group(group) => (String::new(), group),
@@ -105,7 +105,9 @@ fn named<'a>(suspect: &Suspect<'a>) -> (String, &'a str) {
 
 fn known_waits(world: &World<'_>) -> Vec<KnownWait> {
     let of_kind = |kind: Kind| {
-        let waits = world.tracks.blocked.iter().filter(move |wait| wait.kind() == kind && wait.proven());
+        let shown =
+            |wait: &&Wait| wait.kind() == kind && wait.proven() && world.fresh(Lane::Tasks, wait.last);
+        let waits = world.tracks.blocked.iter().filter(shown);
         let lengths: Vec<Duration> = waits
             .map(|wait| wait.length())
             .filter(|length| *length >= world.config.blocked.threshold)
@@ -121,10 +123,10 @@ fn known_waits(world: &World<'_>) -> Vec<KnownWait> {
     Kind::APART.into_iter().filter_map(of_kind).collect()
 }
 
-/// Whether `party` belongs to the service of this bit.
-const fn belongs(party: &Party<'_>, bit: u32) -> bool {
+/// Whether the service of this bit is among `services`.
+const fn belongs(services: u64, bit: u32) -> bool {
     match 1_u64.checked_shl(bit) {
-        Some(mask) => party.services & mask != 0,
+        Some(mask) => services & mask != 0,
         None => false,
     }
 }

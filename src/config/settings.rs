@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::Config;
 use super::value::Slot;
+use crate::base::bounded::{ROWS_MAX, THREADS_MAX};
 
 /// A slice that can be switched.
 #[derive(Debug, Clone, Copy)]
@@ -73,9 +74,9 @@ const LETTER_AGE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::
 /// A budget below a ten-thousandth of a CPU stretches one walk of a large host over hours.
 const CPU_BUDGET: RangeInclusive<f64> = 0.0001..=1.0;
 /// The end is the kernel's PID_MAX_LIMIT.
-const THREADS: RangeInclusive<usize> = 100..=4_194_304;
+const THREADS: RangeInclusive<usize> = 100..=THREADS_MAX;
 /// As many rows with the longest names still fit into one frame (`runtime::wire::FRAME_MAX`).
-const ROWS: RangeInclusive<usize> = 16..=65_536;
+const ROWS: RangeInclusive<usize> = 16..=ROWS_MAX;
 const THRESHOLD: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
 const TOP: RangeInclusive<usize> = 1..=64;
 /// The descriptors of a process are 8192.

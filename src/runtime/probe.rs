@@ -18,14 +18,14 @@ use crate::lane::detail::DetailLane;
 use crate::lane::devices::DevicesLane;
 use crate::lane::evidence::EvidenceLane;
 use crate::lane::handover::Handover;
-use crate::lane::kthreads::{KTHREADS_MAX, KthreadsLane};
+use crate::lane::kthreads::KthreadsLane;
 use crate::lane::pressure::PressureLane;
 use crate::lane::tasks::TasksLane;
 use crate::lane::throttle::ThrottleLane;
 use crate::lane::{Tools, Work};
 use crate::runtime::shared::{Beat, Region};
 use crate::runtime::wire::{self, LanePlan};
-use crate::sample::{Frame, Lane};
+use crate::sample::{Frame, KTHREADS_MAX, Lane};
 use crate::source::{Host, Reader};
 
 /// Stack of a lane's thread. The deepest call is a parser.

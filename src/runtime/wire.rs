@@ -183,6 +183,15 @@ pub fn encode(frame: &Frame, out: &mut Vec<u8>) -> Result<(), WireError> {
     Ok(())
 }
 
+/// The frame in a body. It takes little more memory than its bytes do, whatever they are: texts are as long as they
+/// are there, and every list has a limit of its own ([`crate::base::bounded::list`]).
+///
+/// # Errors
+/// `Garbled` for bytes that are no frame, and for lists past their limits.
+pub fn decode(body: &[u8]) -> Result<Frame, WireError> {
+    postcard::from_bytes(body).map_err(|_decode| WireError::Garbled("a frame"))
+}
+
 /// Front's end of a probe's pipe: collects bytes without ever waiting, gives whole frames.
 #[derive(Debug)]
 pub struct Intake {
@@ -229,7 +238,7 @@ impl Intake {
             return Err(WireError::Garbled("a frame's length"));
         }
         let Some(body) = body.get(..length) else { return Ok(None) };
-        let frame = postcard::from_bytes(body).map_err(|_decode| WireError::Garbled("a frame"))?;
+        let frame = decode(body)?;
         self.start = self.start.saturating_add(4).saturating_add(length);
         if self.start == self.bytes.len() {
             // An unusually large frame must not keep its memory for ever.
@@ -244,7 +253,8 @@ impl Intake {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::{Look, Missed, Row, Sweep};
+    use crate::base::bounded::ROWS_MAX;
+    use crate::sample::{Look, Missed, Quotas, Row, Sweep};
     use proptest::prelude::*;
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
     use rustix::pipe::{PipeFlags, pipe_with};
@@ -323,12 +333,25 @@ mod tests {
         assert!(matches!(intake.frame(), Err(WireError::Garbled(_))));
     }
 
+    /// What each takes in memory is measured in tests/fuzz.
+    #[test]
+    fn a_list_past_its_limit_is_no_frame() {
+        let quotas = |ended| Frame::Quotas(Quotas { ended, ..Quotas::default() });
+        let mut bytes = Vec::new();
+        encode(&quotas(vec![String::new(); ROWS_MAX]), &mut bytes).unwrap();
+        assert_eq!(decode(&bytes[4..]).unwrap(), quotas(vec![String::new(); ROWS_MAX]));
+        encode(&quotas(vec![String::new(); ROWS_MAX + 1]), &mut bytes).unwrap();
+        assert!(matches!(decode(&bytes[4..]), Err(WireError::Garbled("a frame"))));
+        encode(&sweep(ROWS_MAX + 1), &mut bytes).unwrap();
+        assert!(decode(&bytes[4..]).is_err());
+    }
+
     #[test]
     fn the_largest_sweep_fits() {
         let mut bytes = Vec::new();
         encode(&sweep(16_384), &mut bytes).unwrap();
         assert!(bytes.len() < FRAME_MAX / 8, "{} bytes", bytes.len());
-        let Frame::Sweep(mut worst) = sweep(65_536) else { panic!("not a sweep") };
+        let Frame::Sweep(mut worst) = sweep(ROWS_MAX) else { panic!("not a sweep") };
         for row in &mut worst.rows {
             row.comm = "x".repeat(crate::base::bounded::LABEL_MAX);
             (row.tid, row.pid, row.services) = (u32::MAX, u32::MAX, u64::MAX);
@@ -336,6 +359,7 @@ mod tests {
             row.mark = crate::sample::Mark { slices: u64::MAX, run_ns: u64::MAX };
         }
         encode(&Frame::Sweep(worst), &mut bytes).unwrap();
+        assert!(decode(&bytes[4..]).is_ok());
     }
 
     proptest! {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::bounded::list;
 use crate::base::units::Tid;
 use crate::sample::Mark;
 
@@ -17,6 +18,7 @@ pub struct Stack {
     pub mark: Mark,
     /// Functions with their offsets as the kernel prints them (`msleep+0x2d/0x40`), the innermost first, at most
     /// [`FRAMES_MAX`] of at most [`crate::base::bounded::LABEL_MAX`] bytes.
+    #[serde(deserialize_with = "list::<FRAMES_MAX, _, _>")]
     pub frames: Vec<String>,
 }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::bounded::{ROWS_MAX, list};
 use crate::base::clock::Mono;
 use crate::base::units::Resource;
 
@@ -15,6 +16,7 @@ pub struct Disks {
     /// These are all: of a device that is not among them nothing is to be known any more.
     pub whole: bool,
     /// The devices.
+    #[serde(deserialize_with = "list::<ROWS_MAX, _, _>")]
     pub rows: Vec<DiskRow>,
     /// Devices that could not be read or understood.
     pub unread: u64,
@@ -43,6 +45,7 @@ pub struct Pressures {
     /// They are those of the groups.
     pub groups: bool,
     /// What there was.
+    #[serde(deserialize_with = "list::<ROWS_MAX, _, _>")]
     pub rows: Vec<PressureRow>,
 }
 

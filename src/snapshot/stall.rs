@@ -69,7 +69,7 @@ pub struct Stall {
     pub act: Vec<String>,
     /// What not to do.
     pub avoid: Vec<String>,
-    /// The tasks, the longest first, at most [`TASKS_MAX`].
+    /// The tasks, those of services first and then the longest, at most [`TASKS_MAX`].
     pub tasks: Vec<Task>,
     /// How many there are.
     pub tasks_total: u64,
@@ -89,7 +89,7 @@ pub struct Wchan {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Suspect {
-    /// Thread name, or the device's.
+    /// Thread name, the device's, or the control group's.
     pub comm: String,
     /// Its process, `None` for a device.
     pub pid: Option<u32>,

@@ -23,18 +23,14 @@ pub struct Resource<'a> {
     pub avoid: &'a [&'a str],
 }
 
-impl Resource<'_> {
-    /// A device can hold it up.
-    pub fn io(&self) -> bool {
-        self.nature == Nature::Io
-    }
-}
-
 /// What a resource is, as far as it matters to the question who holds it up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Nature {
     /// A lock: some task has it, whatever that task does now.
     Lock,
+    /// A lock of which there are many, one for each directory, process or device: two tasks with the same function in
+    /// their stacks need not mean the same one.
+    ObjectLock,
     /// I/O, or a lock that is only held across I/O: a device that completes nothing holds it up.
     Io,
     /// Every CPU has to pass through a quiet moment: one that does not leave the kernel holds it up.

@@ -1,22 +1,20 @@
 //! What the join sees: everybody who makes no progress, in one shape, and the few facts about groups and devices that
 //! can explain why.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
 use crate::base::clock::Mono;
 use crate::base::kthread::Kthread;
 use crate::base::units::{Pid, Tid};
+use crate::sample::Lane;
 use crate::track::Tracks;
 use crate::track::kind::Kind;
 use crate::track::quotas::{Quotas, Throttling};
 use crate::track::resource::{Resource, Resources};
 use crate::track::spins::Spin;
 use crate::track::waits::Wait;
-
-/// Most threads of each sort that the join looks at, the longest first: it is made at every tick, and beyond these
-/// nothing new is learned.
-const PARTIES_MAX: usize = 512;
 
 /// What a thread is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,6 +25,16 @@ pub enum Name<'a> {
     Worker(&'a str),
     /// A sampled kernel thread.
     Kthread(Kthread),
+}
+
+impl<'a> Name<'a> {
+    /// The name for a series: of a kworker whose work is not known, without its number.
+    pub fn of_series(self) -> Self {
+        match self {
+            Self::Comm(comm) if comm.starts_with("kworker/") => Self::Comm("kworker"),
+            name => name,
+        }
+    }
 }
 
 impl fmt::Display for Name<'_> {
@@ -63,6 +71,8 @@ pub struct Party<'a> {
     pub wchan: Option<&'a str>,
     /// Its kernel stack, where it was taken.
     pub stack: &'a [String],
+    /// It burns CPU time.
+    pub spins: bool,
 }
 
 impl<'a> Party<'a> {
@@ -83,6 +93,7 @@ impl<'a> Party<'a> {
             services: wait.services,
             wchan: wait.wchan.as_deref(),
             stack: &wait.stack,
+            spins: false,
         }
     }
 
@@ -98,6 +109,7 @@ impl<'a> Party<'a> {
             services: 0,
             wchan: None,
             stack: &[],
+            spins: true,
         }
     }
 
@@ -113,6 +125,7 @@ impl<'a> Party<'a> {
             services: 0,
             wchan: None,
             stack: &[],
+            spins: false,
         }
     }
 }
@@ -161,6 +174,8 @@ pub struct Scene<'a> {
     pub throttle_keeps_locks: bool,
     /// What functions mean.
     pub resources: Resources<'a>,
+    /// The meaning of each wait channel that somebody sleeps in, asked once.
+    pub meanings: HashMap<&'a str, Resource<'a>>,
     /// Threads in D that nothing excuses, past the threshold.
     pub waiting: Vec<Party<'a>>,
     /// Threads in R that have not run since, of any length: who holds a lock may not run for long stretches only.
@@ -178,27 +193,43 @@ pub struct Scene<'a> {
 }
 
 impl<'a> Scene<'a> {
-    /// What `tracks` know at `now`.
+    /// What `tracks` know at `now`. What a lane said too long ago by `fresh` accuses nobody: its time is that of the
+    /// last look that saw a thread or a device.
     pub fn new(
         tracks: &'a Tracks,
         now: Mono,
         thresholds: Thresholds,
         resources: Resources<'a>,
-        throttle_keeps_locks: bool,
+        fresh: &dyn Fn(Lane, Mono) -> bool,
     ) -> Self {
+        let of_tasks = |party: &Party<'_>| fresh(Lane::Tasks, party.last);
         let hang =
             |wait: &&Wait| wait.proven() && wait.kind() == Kind::Hang && wait.length() >= thresholds.blocked;
+        let waiting = longest(tracks.blocked.iter().filter(hang).map(Party::of_wait).filter(of_tasks));
+        let starved = tracks.starved.iter().filter(|wait| wait.runnable()).map(Party::of_wait);
         let kthreads =
             tracks.kthreads.waiting().map(|(tid, thread, looks)| Party::of_kthread(tid, thread, looks));
+        let late =
+            |party: &Party<'_>| party.length() >= thresholds.starved && fresh(Lane::Kthreads, party.last);
+        let mut devices = stuck_devices(tracks);
+        devices.retain(|device| device.length() >= thresholds.disk && fresh(Lane::Devices, device.last));
+        let channels = waiting.iter().filter_map(|party| party.wchan);
+        let mut meanings = HashMap::new();
+        for wchan in channels {
+            if !meanings.contains_key(wchan) {
+                meanings.extend(resources.waited_for(wchan).map(|resource| (wchan, resource)));
+            }
+        }
         Self {
             now,
-            throttle_keeps_locks,
+            throttle_keeps_locks: tracks.throttle_keeps_locks,
             resources,
-            waiting: longest(tracks.blocked.iter().filter(hang).map(Party::of_wait)),
-            starved: longest(tracks.starved.iter().filter(|wait| wait.runnable()).map(Party::of_wait)),
-            spinning: longest(tracks.spins.iter().map(Party::of_spin)),
-            devices: stuck_devices(tracks, thresholds.disk),
-            kthreads: longest(kthreads.filter(|party| party.length() >= thresholds.starved)),
+            meanings,
+            waiting,
+            starved: longest(starved.filter(of_tasks)),
+            spinning: longest(tracks.spins.iter().map(Party::of_spin).filter(of_tasks)),
+            devices,
+            kthreads: longest(kthreads.filter(late)),
             thresholds,
             quotas: &tracks.quotas,
         }
@@ -206,7 +237,7 @@ impl<'a> Scene<'a> {
 
     /// What a thread waits for, as far as its wait channel has a meaning.
     pub fn waited_for(&self, party: &Party<'_>) -> Option<Resource<'a>> {
-        self.resources.waited_for(party.wchan?)
+        self.meanings.get(party.wchan?).copied()
     }
 
     /// How a group is throttled.
@@ -220,18 +251,20 @@ impl<'a> Scene<'a> {
     }
 }
 
-fn stuck_devices(tracks: &Tracks, threshold: Duration) -> Vec<StuckDevice<'_>> {
+fn stuck_devices(tracks: &Tracks) -> Vec<StuckDevice<'_>> {
     let stuck = tracks.disks.iter().filter_map(|(device, state)| {
         let (since, last) = state.still()?;
         let suspended = state.suspended().is_some_and(|length| !length.is_zero());
         Some(StuckDevice { device, since, last, inflight: state.inflight, suspended })
     });
-    stuck.filter(|device| device.length() >= threshold).take(PARTIES_MAX).collect()
+    let mut stuck: Vec<StuckDevice<'_>> = stuck.collect();
+    stuck.sort_by_key(|device| (std::cmp::Reverse(device.length()), device.device));
+    stuck
 }
 
-fn longest<'a>(parties: impl Iterator<Item = Party<'a>>) -> Vec<Party<'a>> {
+/// The longest first.
+pub fn longest<'a>(parties: impl Iterator<Item = Party<'a>>) -> Vec<Party<'a>> {
     let mut parties: Vec<Party<'a>> = parties.collect();
     parties.sort_by_key(|party| (std::cmp::Reverse(party.length()), party.tid));
-    parties.truncate(PARTIES_MAX);
     parties
 }

@@ -141,8 +141,15 @@ impl Spins {
         let full = self.followed.len() >= FOLLOWED_MAX;
         match self.followed.get_mut(&detail.tid) {
             Some(followed) if followed.goes_on(detail, busy) => followed.extend(detail, busy),
+            Some(followed) => {
+                // Another spin of the same thread is still in the group that it was found in.
+                let same = followed.spin.pid == busy.pid && followed.start_ticks == detail.start_ticks;
+                let group = followed.spin.group.take().filter(|_| same);
+                *followed = Followed::new(detail, busy);
+                followed.spin.group = group;
+            }
             None if full => self.dropped = self.dropped.saturating_add(1),
-            _ => drop(self.followed.insert(detail.tid, Followed::new(detail, busy))),
+            None => drop(self.followed.insert(detail.tid, Followed::new(detail, busy))),
         }
     }
 

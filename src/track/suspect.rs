@@ -8,24 +8,24 @@
 use std::time::Duration;
 
 use crate::base::clock::Mono;
+use crate::track::findings::Victims;
+use crate::track::quotas::Throttling;
 use crate::track::resource::{Nature, Resource, function};
 use crate::track::scene::{Party, Scene, StuckDevice};
 
-/// A score from which on a suspect is named.
-pub const NAMED_FROM: f64 = 0.3;
+/// A score from which on a suspect is named, in tenths.
+pub const NAMED_FROM: u32 = 3;
 /// No score is higher: it is never certain.
-const SCORE_MAX: f64 = 0.95;
-/// What holds a lock up began before the first who waits for it; so much later its first look may have come.
-const SLACK: Duration = Duration::from_secs(12);
-/// Of two that fall asleep at the same time a walk may meet the waiter first, one walk and a look earlier.
+const SCORE_MAX: u32 = 9;
+/// Two that begin at the same moment may be seen one walk and a look apart.
 const SAME_TIME: Duration = Duration::from_secs(6);
-/// What a suspect whose trouble began later than the first wait is worth.
-const LATER: f64 = 0.5;
+/// Who began to stand still this long before the first waiter had the lock for so long without anybody asking for it,
+/// which the locks that matter are not left alone for.
+const LONG_BEFORE: Duration = Duration::from_secs(120);
 /// A runnable thread that was off its CPU for less is nobody's holder: every busy host has such ones.
 const STARVED_MIN: Duration = Duration::from_secs(1);
 /// A spin that lasted less is ordinary work.
 const SPIN_MIN: Duration = Duration::from_secs(2);
-
 /// Most threads of each sort that are looked at as suspects of one group of waiters, the longest first.
 const CANDIDATES_MAX: usize = 64;
 
@@ -38,8 +38,8 @@ pub enum Reason {
     StarvedRunnable,
     /// Asleep elsewhere, in a function that has the lock.
     AsleepInside,
-    /// Asleep elsewhere, for as long as any who wait.
-    AsleepLonger,
+    /// Asleep elsewhere, since about the same time.
+    AsleepElsewhere,
     /// It burns CPU time in the kernel and does not leave it.
     KernelSpin,
     /// It has I/O in flight and completes none.
@@ -55,7 +55,7 @@ impl Reason {
             Self::ThrottledRunnable => "throttled_runnable",
             Self::StarvedRunnable => "starved_runnable",
             Self::AsleepInside => "asleep_inside",
-            Self::AsleepLonger => "asleep_longer",
+            Self::AsleepElsewhere => "asleep_elsewhere",
             Self::KernelSpin => "kernel_spin",
             Self::DeviceSilent => "device_silent",
             Self::Quota => "quota",
@@ -81,65 +81,89 @@ pub struct Suspect<'a> {
     pub who: Who<'a>,
     /// Why, in a word.
     pub reason: Reason,
-    /// How sure, 0 to 1.
-    pub score: f64,
+    /// How sure, in tenths.
+    pub score: u32,
     /// Why, in words, a clause each.
     pub because: Vec<String>,
 }
 
+/// When somebody began to stand still, against the first of those who wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Began {
+    LongBefore,
+    Before,
+    Together,
+    After,
+}
+
+impl Began {
+    fn of(since: Mono, first: Mono) -> Self {
+        if since > first.plus(SAME_TIME) {
+            Self::After
+        } else if since > first {
+            Self::Together
+        } else if first.since(since) > LONG_BEFORE {
+            Self::LongBefore
+        } else {
+            Self::Before
+        }
+    }
+}
+
 impl<'a> Suspect<'a> {
     fn new(who: Who<'a>, reason: Reason) -> Self {
-        Self { who, reason, score: 0.0, because: Vec::new() }
+        Self { who, reason, score: 0, because: Vec::new() }
     }
 
     /// A spin as the one that keeps the threads of its CPU waiting.
     pub fn of_spin(party: Party<'a>) -> Self {
         let why =
             format!("it is on the same CPU and has not left the kernel for {}", seconds(party.length()));
-        Self::new(Who::Thread(party), Reason::KernelSpin).ground(0.8, why)
+        Self::new(Who::Thread(party), Reason::KernelSpin).ground(8, why)
     }
 
-    fn ground(mut self, score: f64, why: impl Into<String>) -> Self {
-        self.score += score;
+    fn ground(mut self, tenths: u32, why: impl Into<String>) -> Self {
+        self.score = self.score.saturating_add(tenths).min(SCORE_MAX);
         self.because.push(why.into());
         self
     }
 
-    /// What holds a lock up began before those who wait for it, or its first look came within the slack.
-    fn timed(self, since: Mono, first: Mono) -> Self {
-        if since <= first.plus(SLACK) {
-            self.ground(0.2, "that began before the first of them waited, or at the same time")
-        } else {
-            let mut later = self.ground(0.0, "but that began only after the first of them waited");
-            later.score *= LATER;
-            later
+    fn halved(mut self, why: &str) -> Self {
+        self.score /= 2;
+        self.because.push(why.to_owned());
+        self
+    }
+
+    /// What holds a lock up begins before those who wait for it.
+    fn timed(self, began: Began) -> Self {
+        match began {
+            Began::LongBefore | Began::Before => self.ground(2, "that began before the first of them waited"),
+            Began::Together => self.ground(1, "that began at about the time when the first of them did"),
+            Began::After => self.halved("but that began only after the first of them waited"),
         }
     }
 }
 
-/// Who probably holds up those who wait for one thing, the most probable first. `victims` is not empty.
+/// Who probably holds up those who wait for one thing, the most probable first.
 pub fn of_waiters<'a>(
     scene: &Scene<'a>,
     resource: Option<Resource<'a>>,
-    victims: &[Party<'a>],
+    victims: &Victims<'a>,
 ) -> Vec<Suspect<'a>> {
-    let Some(first) = victims.iter().map(|victim| victim.since).min() else { return Vec::new() };
-    let mut suspects = Vec::new();
-    suspects.extend(
-        scene.starved.iter().take(CANDIDATES_MAX).filter_map(|party| runnable(scene, resource, party, first)),
-    );
-    suspects.extend(
-        scene
-            .spinning
-            .iter()
-            .take(CANDIDATES_MAX)
-            .filter_map(|party| spinning(scene, resource, party, first)),
-    );
-    let elsewhere = |party: &&Party<'_>| !victims.iter().any(|victim| victim.tid == party.tid);
+    let Some(first) = victims.first else { return Vec::new() };
+    let case = Case { scene, resource, nature: resource.map(|resource| resource.nature), first };
+    let elsewhere = |party: &&Party<'a>| {
+        let own = scene.waited_for(party).map(|own| own.name);
+        // Who waits for the same thing, under whatever name, is no holder.
+        own != resource.map(|resource| resource.name)
+            || (own.is_none() && !victims.wchans.contains_key(&party.wchan))
+    };
+    let starved = scene.starved.iter().take(CANDIDATES_MAX).filter_map(|party| case.runnable(party));
+    let spinning = scene.spinning.iter().take(CANDIDATES_MAX).filter_map(|party| case.spinning(party));
     let asleep = scene.waiting.iter().filter(elsewhere).take(CANDIDATES_MAX);
-    suspects.extend(asleep.filter_map(|party| asleep_elsewhere(scene, resource, party, first)));
-    suspects.extend(scene.devices.iter().filter_map(|device| silent(resource, *device, first)));
-    ordered(suspects)
+    let asleep = asleep.filter_map(|party| case.asleep(party));
+    let devices = scene.devices.iter().take(CANDIDATES_MAX).filter_map(|device| case.silent(*device));
+    ordered(starved.chain(spinning).chain(asleep).chain(devices).collect())
 }
 
 /// Who probably keeps runnable threads from their CPU: the quota of their group, or who is on the CPU.
@@ -151,166 +175,160 @@ pub fn of_starved<'a>(scene: &Scene<'a>, group: Option<&'a str>, cpu: Option<u32
             cores(throttling.quota_cores),
             throttling.share * 100.0
         );
-        suspects.push(Suspect::new(Who::Group(group), Reason::Quota).ground(0.9, why));
+        suspects.push(Suspect::new(Who::Group(group), Reason::Quota).ground(9, why));
     }
     let on_cpu = scene.spinning.iter().filter(|party| cpu.is_some() && party.cpu == cpu);
-    for party in on_cpu.filter(|party| party.length() >= SPIN_MIN) {
-        let why =
-            format!("it is on the same CPU and has not left the kernel for {}", seconds(party.length()));
-        suspects.push(Suspect::new(Who::Thread(*party), Reason::KernelSpin).ground(0.8, why));
-    }
+    suspects.extend(on_cpu.filter(|party| party.length() >= SPIN_MIN).map(|party| Suspect::of_spin(*party)));
     ordered(suspects)
 }
 
-/// A thread that could run and does not: it keeps what it holds.
-fn runnable<'a>(
-    scene: &Scene<'a>,
+/// Those who wait for one thing, for which a holder is looked for.
+struct Case<'s, 'a> {
+    scene: &'s Scene<'a>,
     resource: Option<Resource<'a>>,
-    party: &Party<'a>,
+    nature: Option<Nature>,
+    /// When the first of them was first seen to wait.
     first: Mono,
-) -> Option<Suspect<'a>> {
-    if party.length() < STARVED_MIN || resource.is_some_and(|resource| resource.nature == Nature::GracePeriod)
-    {
-        return None;
+}
+
+impl<'a> Case<'_, 'a> {
+    /// What is waited for is a lock, or may be one.
+    fn of_lock(&self) -> bool {
+        matches!(self.nature, Some(Nature::Lock | Nature::ObjectLock) | None)
     }
-    let stands = format!("it is runnable and has not run for {}", seconds(party.length()));
-    let suspect = match scene.throttling(party) {
-        Some(throttling) => {
-            let suspect = Suspect::new(Who::Thread(*party), Reason::ThrottledRunnable).ground(0.3, stands);
-            throttled(scene, suspect, throttling.quota_cores, throttling.share)
+
+    /// A thread that could run and does not: it keeps what it holds.
+    fn runnable(&self, party: &Party<'a>) -> Option<Suspect<'a>> {
+        let began = Began::of(party.since, self.first);
+        if party.length() < STARVED_MIN || !self.of_lock() {
+            return None;
         }
-        None => Suspect::new(Who::Thread(*party), Reason::StarvedRunnable).ground(0.2, stands),
-    };
-    Some(known_lock(suspect, resource).timed(party.since, first))
-}
-
-/// The grounds that a quota gives.
-fn throttled<'a>(scene: &Scene<'a>, suspect: Suspect<'a>, quota_cores: f64, share: f64) -> Suspect<'a> {
-    let why = format!(
-        "its group may use {} of a CPU and was throttled in {:.0} % of its last periods",
-        cores(quota_cores),
-        share * 100.0
-    );
-    if scene.throttle_keeps_locks {
-        suspect.ground(0.3, why)
-    } else {
-        let why = format!("{why}; but this kernel (from 6.18) throttles a task only where it holds no lock");
-        suspect.ground(-0.2, why)
-    }
-}
-
-/// A lock is held by a task; what else is waited for need not be.
-fn known_lock<'a>(suspect: Suspect<'a>, resource: Option<Resource<'a>>) -> Suspect<'a> {
-    match resource {
-        Some(resource) if resource.nature == Nature::Lock => {
-            suspect.ground(0.1, "what they wait for is a lock, which some task has")
+        let stands = format!("it is runnable and has not run for {}", seconds(party.length()));
+        if let Some(throttling) = self.scene.throttling(party) {
+            let suspect = Suspect::new(Who::Thread(*party), Reason::ThrottledRunnable).ground(3, stands);
+            return Some(self.throttled(suspect, throttling).timed(began));
         }
-        _ => suspect,
+        // Behind others on its CPU: on a loaded host many are, so it must fit in every other respect.
+        let fits = self.nature.is_some() && matches!(began, Began::Before | Began::Together);
+        let suspect = Suspect::new(Who::Thread(*party), Reason::StarvedRunnable).ground(2, stands);
+        fits.then(|| suspect.timed(began))
+    }
+
+    /// The grounds that a quota gives.
+    fn throttled(&self, suspect: Suspect<'a>, throttling: Throttling) -> Suspect<'a> {
+        let why = format!(
+            "its group may use {} of a CPU and was throttled in {:.0} % of its last periods",
+            cores(throttling.quota_cores),
+            throttling.share * 100.0
+        );
+        if self.scene.throttle_keeps_locks {
+            suspect.ground(3, why)
+        } else {
+            let but = "but this kernel (from 6.18) throttles a task only where it holds no lock";
+            suspect.ground(0, why).halved(but)
+        }
+    }
+
+    /// A thread that burns CPU time in the kernel: it may have the lock, and no grace period ends beside it.
+    fn spinning(&self, party: &Party<'a>) -> Option<Suspect<'a>> {
+        let began = Began::of(party.since, self.first);
+        if party.length() < SPIN_MIN {
+            return None;
+        }
+        let length = seconds(party.length());
+        // A holder in a throttled group runs a little in each period: it spins, slowly.
+        if let Some(throttling) = self.scene.throttling(party).filter(|_| self.of_lock()) {
+            let why = format!("it has not left the kernel for {length}, and may do so inside the lock");
+            let suspect = Suspect::new(Who::Thread(*party), Reason::ThrottledRunnable).ground(2, why);
+            return Some(self.throttled(suspect, throttling).timed(began));
+        }
+        let (tenths, meaning) = match self.nature? {
+            Nature::GracePeriod => (6, "no grace period ends before each CPU has left the kernel"),
+            Nature::KernelThread => (4, "the kernel threads of its CPU wait behind it"),
+            // Some kernel threads poll all day.
+            Nature::Lock | Nature::ObjectLock if began == Began::LongBefore => return None,
+            Nature::Lock | Nature::ObjectLock => (2, "it may do so inside the lock"),
+            Nature::Io | Nature::Other => return None,
+        };
+        let why = format!("it has not left the kernel for {length}, and {meaning}");
+        Some(Suspect::new(Who::Thread(*party), Reason::KernelSpin).ground(tenths, why).timed(began))
+    }
+
+    /// A thread in D on something else: inside the same lock by its stack, or because it fell asleep in time.
+    fn asleep(&self, party: &Party<'a>) -> Option<Suspect<'a>> {
+        let resource = self.resource?;
+        let (own, began) = (self.scene.waited_for(party), Began::of(party.since, self.first));
+        if let Some(inside) = self.scene.resources.held_in(resource.name, party.stack) {
+            let why = format!("its kernel stack is inside {inside}, which has {}", resource.title);
+            let mut suspect = Suspect::new(Who::Thread(*party), Reason::AsleepInside).ground(7, why);
+            if waits_for_a_lock(party.stack) {
+                suspect = suspect.halved("but it waits for a lock there, perhaps the same");
+            }
+            if resource.nature == Nature::ObjectLock {
+                suspect = suspect.halved("of some object, perhaps another one");
+            }
+            return Some(waits_itself(suspect, own, party).timed(began));
+        }
+        if !self.of_lock() || matches!(began, Began::After | Began::LongBefore) {
+            return None;
+        }
+        let why = "it has been in D, on something else, since about the first of them waited, or before";
+        let suspect = Suspect::new(Who::Thread(*party), Reason::AsleepElsewhere).ground(2, why);
+        let suspect = match own.map(|own| own.nature) {
+            // It is in a queue of its own: a victim of the same trouble rather than its cause.
+            Some(Nature::Lock | Nature::ObjectLock) => return None,
+            Some(Nature::GracePeriod) => {
+                suspect.ground(2, "whoever waits for a grace period often has a lock")
+            }
+            _ => suspect.ground(1, "whoever sleeps in the kernel may have a lock"),
+        };
+        Some(waits_itself(suspect, own, party))
+    }
+
+    /// A device that completes nothing.
+    fn silent(&self, device: StuckDevice<'a>) -> Option<Suspect<'a>> {
+        let tenths = match self.nature {
+            Some(Nature::Io) => 7,
+            None => 2,
+            Some(_) => return None,
+        };
+        let length = seconds(device.length());
+        let why = if device.suspended {
+            format!("device mapper has held it back (suspended) for {length}")
+        } else {
+            format!("{} I/O in flight and none completed for {length}", device.inflight)
+        };
+        let suspect = Suspect::new(Who::Device(device), Reason::DeviceSilent).ground(tenths, why);
+        Some(suspect.timed(Began::of(device.since, self.first)))
     }
 }
 
-/// A thread that burns CPU time in the kernel: it may have the lock, and no grace period ends beside it.
-fn spinning<'a>(
-    scene: &Scene<'a>,
-    resource: Option<Resource<'a>>,
-    party: &Party<'a>,
-    first: Mono,
-) -> Option<Suspect<'a>> {
-    if party.length() < SPIN_MIN {
-        return None;
-    }
-    let (score, meaning) = match resource.map(|resource| resource.nature) {
-        Some(Nature::GracePeriod) => (0.6, "and no grace period ends before each CPU has left the kernel"),
-        Some(Nature::KernelThread) => (0.4, "and the kernel threads of its CPU wait behind it"),
-        Some(Nature::Lock) | None => (0.2, "and may do so inside the lock"),
-        Some(Nature::Io | Nature::Other) => (0.1, "and may be what they wait for"),
-    };
-    let why = format!("it has not left the kernel for {}, {meaning}", seconds(party.length()));
-    // A holder in a throttled group runs a little in each period: it spins, slowly.
-    if let Some(throttling) = scene.throttling(party) {
-        let suspect = Suspect::new(Who::Thread(*party), Reason::ThrottledRunnable).ground(score, why);
-        let suspect = throttled(scene, suspect, throttling.quota_cores, throttling.share);
-        return Some(known_lock(suspect, resource).timed(party.since, first));
-    }
-    let suspect = Suspect::new(Who::Thread(*party), Reason::KernelSpin).ground(score, why);
-    Some(suspect.timed(party.since, first))
-}
-
-/// A thread in D on another channel: inside the same lock by its stack, or because nobody waits longer.
-fn asleep_elsewhere<'a>(
-    scene: &Scene<'a>,
-    resource: Option<Resource<'a>>,
-    party: &Party<'a>,
-    first: Mono,
-) -> Option<Suspect<'a>> {
-    let own = scene.waited_for(party);
-    if let Some(resource) = resource
-        && own.is_none_or(|own| own.name != resource.name)
-        && let Some(inside) = scene.resources.held_in(resource.name, party.stack)
-    {
-        let why = format!("its kernel stack is inside {inside}, which has {}", resource.title);
-        let suspect = Suspect::new(Who::Thread(*party), Reason::AsleepInside).ground(0.7, why);
-        return Some(waits_itself(suspect, own, party).timed(party.since, first));
-    }
-    // Who waits for the same thing under another name is no holder.
-    let same = match (own, resource) {
-        (Some(own), Some(resource)) => own.name == resource.name,
-        _ => false,
-    };
-    let lock = resource.is_none_or(|resource| resource.nature == Nature::Lock);
-    if same || !lock || party.since > first.plus(SAME_TIME) {
-        return None;
-    }
-    let length = seconds(party.length());
-    let why = format!("it has been in D for {length}, as long as any of them, and on something else");
-    let suspect = Suspect::new(Who::Thread(*party), Reason::AsleepLonger).ground(0.2, why);
-    let suspect = match own.map(|own| own.nature) {
-        // It is in a queue of its own: a victim of the same trouble rather than its cause.
-        Some(Nature::Lock) => return None,
-        Some(Nature::GracePeriod) => suspect.ground(0.2, "whoever waits for a grace period often has a lock"),
-        _ => suspect.ground(0.1, "and whoever sleeps in the kernel may have a lock"),
-    };
-    Some(waits_itself(suspect, own, party))
+/// The innermost functions are those of a lock.
+fn waits_for_a_lock(stack: &[String]) -> bool {
+    const LOCKS: [&str; 6] =
+        ["mutex_lock", "rwsem_down", "down_read", "down_write", "__down", "percpu_rwsem"];
+    let mut innermost = stack.iter().take(2).map(|frame| function(frame).trim_start_matches('_'));
+    innermost.any(|called| LOCKS.iter().any(|lock| called.starts_with(lock.trim_start_matches('_'))))
 }
 
 /// The chain's next link.
 fn waits_itself<'a>(suspect: Suspect<'a>, own: Option<Resource<'a>>, party: &Party<'a>) -> Suspect<'a> {
     match (own, party.wchan) {
-        (Some(own), _) => suspect.ground(0.0, format!("it waits itself for {}", own.title)),
-        (None, Some(wchan)) => suspect.ground(0.0, format!("it sleeps itself in {}", function(wchan))),
+        (Some(own), _) => suspect.ground(0, format!("it waits itself for {}", own.title)),
+        (None, Some(wchan)) => suspect.ground(0, format!("it sleeps itself in {}", function(wchan))),
         (None, None) => suspect,
     }
-}
-
-/// A device that completes nothing.
-fn silent<'a>(resource: Option<Resource<'a>>, device: StuckDevice<'a>, first: Mono) -> Option<Suspect<'a>> {
-    let score = match resource.map(|resource| resource.nature) {
-        Some(Nature::Io) => 0.7,
-        None => 0.3,
-        Some(_) => return None,
-    };
-    let length = seconds(device.length());
-    let why = if device.suspended {
-        format!("device mapper has held it back (suspended) for {length}")
-    } else {
-        format!("{} I/O in flight and none completed for {length}", device.inflight)
-    };
-    let suspect = Suspect::new(Who::Device(device), Reason::DeviceSilent).ground(score, why);
-    Some(suspect.timed(device.since, first))
 }
 
 /// The named ones, the most probable first; of equals whoever stands still longest.
 fn ordered(mut suspects: Vec<Suspect<'_>>) -> Vec<Suspect<'_>> {
     suspects.retain(|suspect| suspect.score >= NAMED_FROM);
-    for suspect in &mut suspects {
-        suspect.score = suspect.score.min(SCORE_MAX);
-    }
     let length = |suspect: &Suspect<'_>| match suspect.who {
         Who::Thread(party) => party.length(),
         Who::Device(device) => device.length(),
         Who::Group(_) => Duration::MAX,
     };
-    suspects.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| length(b).cmp(&length(a))));
+    suspects.sort_by_key(|suspect| std::cmp::Reverse((suspect.score, length(suspect))));
     suspects
 }
 

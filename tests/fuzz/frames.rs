@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use stall_exporter::base::clock::Mono;
 use stall_exporter::base::kthread::{Kind, Kthread};
-use stall_exporter::base::units::State;
+use stall_exporter::base::units::{Resource, State};
 use stall_exporter::runtime::wire::{self, LanePlan, Order, Report};
+use stall_exporter::sample::evidence::{Skipped, Stack};
+use stall_exporter::sample::runnable::{Busy, Member};
 use stall_exporter::sample::{
-    Detail, Frame, GroupUsage, Hint, KthreadSample, KthreadSamples, Lane, Look, Looks, Mark, Missed,
-    OwnGroup, QuotaRow, Quotas, QuotasMissed, Row, ServiceTasks, Step, Sweep,
+    Detail, DiskRow, Disks, Dying, Frame, GroupUsage, Hint, KthreadSample, KthreadSamples, Lane, Look, Looks,
+    Mark, Missed, OwnGroup, PressureRow, Pressures, QuotaRow, Quotas, QuotasMissed, Row, ServiceTasks, Step,
+    Sweep,
 };
 
 fn at(seconds: u64) -> Mono {
@@ -31,8 +34,12 @@ fn row(state: State, hint: Hint) -> Row {
     }
 }
 
-/// One of each kind.
-pub fn frames() -> Vec<Frame> {
+/// One of each kind at least.
+fn frames() -> Vec<Frame> {
+    [of_threads(), of_the_host()].concat()
+}
+
+fn of_threads() -> Vec<Frame> {
     let mark = Mark { slices: 7, run_ns: 123_456 };
     let rows = vec![
         row(State::Uninterruptible, Hint::None),
@@ -40,7 +47,6 @@ pub fn frames() -> Vec<Frame> {
         row(State::Unknown, Hint::WorkItem),
         row(State::Uninterruptible, Hint::CoreDump),
     ];
-    let usage = GroupUsage { periods: 10, throttled_periods: 4, throttled_ns: 5000, usage_ns: Some(9) };
     let thread = Kthread { kind: Kind::Ksoftirqd, cpu: Some(1) };
     vec![
         Frame::Sweep(Sweep {
@@ -64,15 +70,6 @@ pub fn frames() -> Vec<Frame> {
             start_ticks: Some(77),
             ..Detail::default()
         }]),
-        Frame::Own(OwnGroup { known: true, quota_cores: Some(0.5), throttled_periods: Some(3) }),
-        Frame::Quotas(Quotas {
-            at: at(100),
-            distance: Duration::from_secs(1),
-            whole: true,
-            rows: vec![QuotaRow { group: "/a/b".to_owned(), quota_cores: 0.07, usage }],
-            ended: vec!["/gone".to_owned()],
-            missed: QuotasMissed::default(),
-        }),
         Frame::Kthreads(KthreadSamples {
             whole: true,
             threads: vec![KthreadSample {
@@ -86,13 +83,88 @@ pub fn frames() -> Vec<Frame> {
             left_out: 1,
         }),
         Frame::Failed { lane: Lane::Cgroups, why: "cannot be read".to_owned() },
+        Frame::Detail(vec![busy()]),
+        Frame::Members(vec![
+            Member { pid: 4200, group: Some("/a/b".to_owned()) },
+            Member { pid: 1, group: None },
+        ]),
+        Frame::Stack(Stack {
+            tid: 4242,
+            mark,
+            frames: vec!["msleep+0x2d/0x40".to_owned(), "do_syscall_64+0x71/0x280".to_owned()],
+        }),
     ]
+}
+
+fn of_the_host() -> Vec<Frame> {
+    let usage = GroupUsage { periods: 10, throttled_periods: 4, throttled_ns: 5000, usage_ns: Some(9) };
+    vec![
+        Frame::Own(OwnGroup { known: true, quota_cores: Some(0.5), throttled_periods: Some(3) }),
+        Frame::Quotas(Quotas {
+            at: at(100),
+            distance: Duration::from_secs(1),
+            whole: true,
+            rows: vec![QuotaRow { group: "/a/b".to_owned(), quota_cores: 0.07, usage }],
+            ended: vec!["/gone".to_owned()],
+            missed: QuotasMissed::default(),
+        }),
+        Frame::Dying(Dying { at: at(100), groups: Some(1700) }),
+        Frame::Disks(Disks {
+            begin: at(99),
+            end: at(100),
+            whole: true,
+            rows: vec![disk("vda", None), disk("dm-0", Some(true))],
+            unread: 1,
+            over_devices: 2,
+        }),
+        Frame::Evidence(Skipped { crowd: 9, moved: 1, ..Skipped::default() }),
+        Frame::Pressures(Pressures {
+            at: at(100),
+            groups: true,
+            rows: vec![
+                pressure("/a/b", Resource::Cpu, Some(6_250_866_203), None),
+                pressure("/a/b", Resource::Memory, Some(214_407_263), Some(106_942_765)),
+            ],
+        }),
+    ]
+}
+
+fn busy() -> Detail {
+    let busy = Busy {
+        pid: 4200,
+        comm: "kworker/1:2".to_owned(),
+        work: Some("events".to_owned()),
+        begin: at(100),
+        end: at(101),
+        user_ticks: 12,
+        voluntary: 345,
+    };
+    let mark = Mark { slices: 7, run_ns: 123_456 };
+    Detail { tid: 4242, mark, cpu: Some(3), busy: Some(busy), start_ticks: Some(77), ..Detail::default() }
+}
+
+fn disk(device: &str, suspended: Option<bool>) -> DiskRow {
+    DiskRow { device: device.to_owned(), inflight: 4, completed: 123_456, suspended }
+}
+
+fn pressure(
+    group: &str,
+    resource: Resource,
+    waiting_us: Option<u64>,
+    stalled_us: Option<u64>,
+) -> PressureRow {
+    PressureRow { group: group.to_owned(), resource, waiting_us, stalled_us }
 }
 
 fn encoded(frame: &Frame) -> Vec<u8> {
     let mut bytes = Vec::new();
     wire::encode(frame, &mut bytes).expect("a small frame");
     bytes
+}
+
+/// Those frames without their lengths.
+pub fn bodies() -> Vec<Vec<u8>> {
+    frames().iter().map(|frame| encoded(frame).split_off(4)).collect()
 }
 
 /// The seeds: target, name, bytes.

@@ -13,12 +13,15 @@
 
 mod frames;
 mod heap;
+#[path = "../support/markup.rs"]
+mod markup;
 #[path = "../support/page.rs"]
 #[allow(dead_code, reason = "the other tests use the rest")]
 mod page;
 mod targets;
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
@@ -27,6 +30,8 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
+
+use stall_exporter::runtime::wire::{self, FRAME_MAX};
 
 use targets::{BYTES_MAX, TARGETS, Target};
 
@@ -222,6 +227,38 @@ fn the_frames_of_the_corpus_are_of_today() {
         let there = std::fs::read(&path).unwrap_or_default();
         assert!(there == bytes, "{}: not today's; UPDATE_CORPUS=1 cargo test --test fuzz", path.display());
     }
+}
+
+/// A frame that no seed shows is fuzzed by luck alone.
+#[test]
+fn every_kind_of_frame_is_a_seed() {
+    let shown: BTreeSet<u8> = frames::bodies().iter().map(|body| body[0]).collect();
+    // Zeros are a frame of every kind that there is.
+    let kinds = (0..=0x7f).filter(|kind| wire::decode(&[&[*kind][..], &[0; 4096]].concat()).is_ok());
+    assert_eq!(shown, kinds.collect());
+}
+
+/// Every number of every frame may be the length of a list, and what it promises may be there: as many empty items
+/// as a frame has bytes.
+#[test]
+fn no_frame_takes_much_more_memory_than_its_bytes() {
+    let mut body = vec![0; FRAME_MAX];
+    let mut most = 0;
+    for seed in frames::bodies() {
+        for at in 0..seed.len() {
+            // 16 000 000, and the longest that is taken.
+            for length in [&[0x80, 0xc8, 0xd0, 0x07][..], &[0x80, 0x80, 0x04]] {
+                let head = [&seed[..at], length].concat();
+                body[..head.len()].copy_from_slice(&head);
+                let held = heap::peak(|| drop(wire::decode(&body)));
+                assert!(held <= 2 * FRAME_MAX, "{held} bytes; {length:?} at {at} of {seed:?}");
+                most = most.max(held);
+                body[..head.len()].fill(0);
+            }
+        }
+    }
+
+    assert!(most > FRAME_MAX / 2, "{most} bytes: no list was reached");
 }
 
 /// What this program would say of a parser with each of the faults that it looks for.

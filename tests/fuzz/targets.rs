@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
@@ -18,24 +19,27 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use stall_exporter::base::bounded;
 use stall_exporter::base::clock::Mono;
 use stall_exporter::base::kthread::Kthread;
-use stall_exporter::cli;
+use stall_exporter::cli::{self, fetch};
 use stall_exporter::collector::{self, World};
 use stall_exporter::config::settings::SETTINGS;
 use stall_exporter::config::value::Typed;
 use stall_exporter::config::{Config, Flags, duration, file, validate};
 use stall_exporter::exposition::desc::{Desc, Kind};
 use stall_exporter::exposition::render::render;
+use stall_exporter::exposition::stalls::text::{self, Terminal};
+use stall_exporter::exposition::stalls::{html, json};
 use stall_exporter::health::Health;
 use stall_exporter::http::request::{self, Parsed};
 use stall_exporter::runtime::wire::{self, Intake, Order, Report, WireError};
 use stall_exporter::sample::Frame;
 use stall_exporter::snapshot::Snapshot;
 use stall_exporter::source::paths::RowId;
-use stall_exporter::source::{cgroup, cold, task};
+use stall_exporter::source::{block, cgroup, cold, pressure, task};
 use stall_exporter::track::Tracks;
 use stall_exporter::track::histogram::Histogram;
 
 use crate::heap;
+use crate::markup::outline;
 use crate::page::Page;
 
 /// Longest input.
@@ -58,6 +62,10 @@ pub struct Target {
 pub const TARGETS: &[Target] = &[
     Target { name: "task", heap_max: 0, run: task_files },
     Target { name: "cgroup", heap_max: 0, run: cgroup_files },
+    Target { name: "disk", heap_max: 0, run: disk_files },
+    Target { name: "pressure", heap_max: 0, run: pressure_files },
+    // A reference for each line, twice while their vector grows.
+    Target { name: "stack", heap_max: 512 * KIB, run: stack },
     // The crate copies the line before it looks at it.
     Target { name: "stat", heap_max: 512 * KIB, run: stat },
     Target { name: "kthread", heap_max: 16, run: kthread },
@@ -73,6 +81,9 @@ pub const TARGETS: &[Target] = &[
     Target { name: "cli", heap_max: 24 * MIB, run: command_line },
     Target { name: "label", heap_max: 2 * MIB, run: label },
     Target { name: "page", heap_max: 24 * MIB, run: page },
+    // An empty stall is three bytes of JSON and hundreds in memory, on the page and in its outline.
+    Target { name: "stalls", heap_max: 64 * MIB, run: stalls },
+    Target { name: "answer", heap_max: 2 * MIB, run: answer },
 ];
 
 impl Target {
@@ -100,6 +111,10 @@ fn assert_told_in_one_line(fault: &str) {
 fn task_files(text: &[u8]) {
     let _numbers =
         (task::schedstat(text), task::parent(text), task::sched_prio(text), task::loadavg_running(text));
+    let _more = (task::sched_voluntary(text), task::sysctl(text));
+    if let Some((name, work)) = task::stat_name(text) {
+        assert!(name.len() + work.map_or(0, <[u8]>::len) < text.len() && work != Some(b""));
+    }
     if let Some(status) = task::status(text) {
         assert!(status.name.len() < text.len() && !status.name.contains(&b'\n'));
     }
@@ -115,12 +130,42 @@ fn task_files(text: &[u8]) {
 fn cgroup_files(text: &[u8]) {
     let _numbers = (cgroup::cpu_stat(text), cgroup::usage(text), cgroup::throttled_local(text));
     let _more = (cgroup::cpuacct_usage(text), cgroup::cfs_limited(text), cgroup::procs(text).count());
+    let _dying = cgroup::dying(text);
     assert!(cgroup::own_groups(text).all(|(controllers, path)| controllers.len() + path.len() < text.len()));
     let quotas =
         [cgroup::cpu_max(text), cgroup::cfs_quota(text, b"100000\n"), cgroup::cfs_quota(b"1\n", text)];
     assert!(quotas.into_iter().flatten().all(|cores| cores.is_finite() && cores >= 0.0), "{quotas:?}");
     if let Some(cgroup::Quota::Cores(cores)) = cgroup::max_quota(text) {
         assert_eq!(Some(cores), cgroup::cpu_max(text));
+    }
+}
+
+/// Lines as they stand in diskstats, and the files of a device-mapper device.
+fn disk_files(text: &[u8]) {
+    for line in text.split(|byte| *byte == b'\n') {
+        if let Some(disk) = block::disk(line) {
+            assert!((1..=48).contains(&disk.name.len()) && disk.inflight <= u64::from(u32::MAX >> 1));
+        }
+    }
+    if let Some(number) = block::dm_number(text) {
+        let mut name = [0; 16];
+        let mut rest = &mut name[..];
+        write!(rest, "dm-{number}").expect("a short name");
+        let left = rest.len();
+        assert_eq!(&name[..16 - left], text, "its number names another device");
+    }
+    let _suspended = block::suspended(text);
+}
+
+fn pressure_files(text: &[u8]) {
+    if let Some(read) = pressure::pressure(text) {
+        assert!(read.waiting_us.is_some() || read.stalled_us.is_some());
+    }
+}
+
+fn stack(text: &[u8]) {
+    for frame in task::stack(text).into_iter().flatten() {
+        assert!(!frame.is_empty() && !frame.contains(&b'\n'));
     }
 }
 
@@ -308,6 +353,59 @@ fn label(bytes: &[u8]) {
     assert!(name.is_empty() || !text.is_empty());
     let as_file = OsString::from_vec(name.to_vec());
     assert_eq!(bounded::label(as_file.as_bytes(), most), text);
+}
+
+/// What somebody answers to `stall_exporter stalls`, as JSON and on the page and the terminals that it makes.
+fn stalls(bytes: &[u8]) {
+    let report = match json::decode(bytes) {
+        Ok(report) => report,
+        Err(why) => return assert_told_in_one_line(&why.to_string()),
+    };
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        let printed = json::printable(text);
+        assert_harmless(&printed.replace('\t', " "));
+        assert_eq!(json::decode(printed.as_bytes()), Ok(report.clone()), "printing changes it");
+    }
+    let told = json::encode(&report).expect("a report that was read");
+    let told = String::from_utf8(told).expect("JSON is UTF-8");
+    assert_one_line(told.strip_suffix('\n').expect("a whole line"));
+    json::decode(told.as_bytes()).expect("our own");
+    let page = String::from_utf8(html::page(&report)).expect("a page is UTF-8");
+    assert_harmless(&page);
+    assert!(page.ends_with("</html>\n"));
+    outline(&page);
+    for width in [0, 72, 300] {
+        let plain = text::table(&report, Terminal { width, colour: false });
+        assert_harmless(&plain);
+        let mut coloured = text::table(&report, Terminal { width, colour: true });
+        for code in ["\x1b[0m", "\x1b[1m", "\x1b[2m", "\x1b[1;31m", "\x1b[1;32m", "\x1b[1;33m"] {
+            coloured = coloured.replace(code, "");
+        }
+        assert!(coloured == plain, "colours and nothing else");
+    }
+}
+
+/// Lines of text: nothing in them moves a cursor or turns the direction of writing.
+fn assert_harmless(text: &str) {
+    let harmful = |c: char| {
+        (c.is_control() && c != '\n') || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
+    };
+    if let Some(at) = text.find(harmful) {
+        let from = text.floor_char_boundary(at.saturating_sub(100));
+        panic!("harmful after {:?}", &text[from..text.ceil_char_boundary(at + 1)]);
+    }
+}
+
+/// What comes back from an address at which an exporter is looked for.
+fn answer(bytes: &[u8]) {
+    let whole = fetch::is_whole(bytes);
+    match fetch::body(bytes) {
+        Ok(body) => assert!(body.len() < bytes.len() && (!whole || fetch::is_whole(&[bytes, b"x"].concat()))),
+        Err(why) => {
+            assert_one_line(&why);
+            assert!(!(whole && why.contains("cut short")), "{why}");
+        }
+    }
 }
 
 const BOUNDS: &[f64] = &[-1.0, 0.5, 2.5, 1e9];

@@ -55,8 +55,8 @@ pub fn stall(finding: &Finding<'_>, config: &Config) -> Stall {
         prove: prove(finding),
         act,
         avoid: told.avoid,
-        tasks: finding.victims.iter().take(TASKS_MAX).map(|party| task(party, config)).collect(),
-        tasks_total: count(finding.victims.len()),
+        tasks: listed(finding).into_iter().take(TASKS_MAX).map(|party| task(party, config)).collect(),
+        tasks_total: finding.victims.tasks,
     }
 }
 
@@ -94,7 +94,7 @@ fn in_function(finding: &Finding<'_>, function: Option<&str>, config: &Config) -
 }
 
 fn throttled(finding: &Finding<'_>, group: &str) -> Told {
-    let tasks = tasks(finding.victims.len());
+    let tasks = tasks(finding.victims.tasks);
     Told {
         kind: "starved",
         on: group.to_owned(),
@@ -108,7 +108,7 @@ fn throttled(finding: &Finding<'_>, group: &str) -> Told {
 }
 
 fn starved(finding: &Finding<'_>, cpu: Option<u32>) -> Told {
-    let tasks = tasks(finding.victims.len());
+    let tasks = tasks(finding.victims.tasks);
     let (on, place) = match cpu {
         Some(cpu) => (format!("cpu{cpu}"), format!(" on CPU {cpu}")),
         None => ("unknown".to_owned(), String::new()),
@@ -130,11 +130,11 @@ fn starved(finding: &Finding<'_>, cpu: Option<u32>) -> Told {
 
 fn spin(finding: &Finding<'_>, party: &Party<'_>) -> Told {
     let place = party.cpu.map(|cpu| format!(" on CPU {cpu}")).unwrap_or_default();
-    let behind = match finding.victims.len() {
+    let behind = match finding.victims.tasks {
         0 => String::new(),
         number => format!("; {} behind it", tasks(number)),
     };
-    let look = party.cpu.map(|cpu| format!("perf top -C {cpu} shows the function that it is in."));
+    let look = party.cpu.map(|cpu| format!("`perf top -C {cpu}` shows the function that it is in."));
     Told {
         kind: "kernel_spin",
         on: format!("{}/{}", party.name, party.tid),
@@ -149,13 +149,13 @@ fn spin(finding: &Finding<'_>, party: &Party<'_>) -> Told {
 }
 
 fn disk(device: &StuckDevice<'_>) -> Told {
-    let name = device.device;
+    let name = plain(device.device);
     let (title, explain, act) = if device.suspended {
         (
             format!("Device mapper holds {name} back: it is suspended"),
             "I/O for a suspended device waits until somebody resumes it: a snapshot, a resize or a tool that died \
              half way.",
-            format!("Resume it, once nobody works on it: dmsetup resume $(cat /sys/block/{name}/dm/name)."),
+            format!("Resume it, once nobody works on it: `dmsetup resume $(cat /sys/block/{name}/dm/name)`."),
         )
     } else {
         (
@@ -168,7 +168,7 @@ fn disk(device: &StuckDevice<'_>) -> Told {
     };
     Told {
         kind: "disk",
-        on: name.to_owned(),
+        on: name,
         title,
         explain: explain.to_owned(),
         act: vec![act],
@@ -178,8 +178,8 @@ fn disk(device: &StuckDevice<'_>) -> Told {
 
 /// "9 tasks wait", with the services among them.
 fn who_waits(finding: &Finding<'_>, config: &Config) -> String {
-    let number = finding.victims.len();
-    let among = |bit: u32| finding.victims.iter().any(|party| belongs(party, bit));
+    let number = finding.victims.tasks;
+    let among = |bit: u32| belongs(finding.victims.services, bit);
     let services: Vec<&str> = services(config)
         .filter(|(bit, _)| among(*bit))
         .map(|(_, name)| if name == "init" { "PID 1" } else { name })
@@ -199,12 +199,15 @@ fn services(config: &Config) -> impl Iterator<Item = (u32, &str)> {
     (0..).zip(std::iter::once("init").chain(config.services.iter().map(|service| service.name.as_str())))
 }
 
-fn tasks(number: usize) -> String {
+fn tasks(number: u64) -> String {
     if number == 1 { "1 task".to_owned() } else { format!("{number} tasks") }
 }
 
-fn count(number: usize) -> u64 {
-    u64::try_from(number).unwrap_or(u64::MAX)
+/// The services' tasks first, then whoever waits longest.
+fn listed<'f, 'a>(finding: &'f Finding<'a>) -> Vec<&'f Party<'a>> {
+    let mut listed: Vec<&Party<'_>> = finding.victims.listed.iter().collect();
+    listed.sort_by_key(|party| party.services == 0);
+    listed
 }
 
 fn owned(lines: &[&str]) -> Vec<String> {
@@ -215,11 +218,13 @@ fn wchans(finding: &Finding<'_>) -> Vec<Wchan> {
     if !matches!(finding.on, On::Resource(_) | On::Function(_)) {
         return Vec::new();
     }
-    let row = |(wchan, parties): (Option<&str>, Vec<_>)| Wchan {
+    let row = |(wchan, (tasks, _)): (&Option<&str>, &(u64, _))| Wchan {
         wchan: wchan.unwrap_or("unknown").to_owned(),
-        tasks: count(parties.len()),
+        tasks: *tasks,
     };
-    finding.wchans().into_iter().map(row).collect()
+    let mut wchans: Vec<Wchan> = finding.victims.wchans.iter().map(row).collect();
+    wchans.sort_by_key(|wchan| std::cmp::Reverse(wchan.tasks));
+    wchans
 }
 
 fn suspect_row(suspect: &suspect::Suspect<'_>) -> Suspect {
@@ -236,7 +241,7 @@ fn suspect_row(suspect: &suspect::Suspect<'_>) -> Suspect {
         tid: ids.map(|(_, tid)| tid),
         cgroup: cgroup.to_owned(),
         reason: suspect.reason.name().to_owned(),
-        score: suspect.score,
+        score: f64::from(suspect.score) / 10.0,
         because: suspect.because.clone(),
     }
 }
@@ -251,7 +256,7 @@ fn task(party: &Party<'_>, config: &Config) -> Task {
         cpu: party.cpu,
         cgroup: party.group.unwrap_or_default().to_owned(),
         services: services(config)
-            .filter(|(bit, _)| belongs(party, *bit))
+            .filter(|(bit, _)| belongs(party.services, *bit))
             .map(|(_, name)| name.to_owned())
             .collect(),
         stack: party.stack.to_vec(),
@@ -260,32 +265,60 @@ fn task(party: &Party<'_>, config: &Config) -> Task {
 
 /// Commands that show it again, and can hang on nothing that hangs.
 fn prove(finding: &Finding<'_>) -> Vec<String> {
-    let twice = |party: &Party<'_>, what: &str| {
-        let file = format!("/proc/{}/task/{}/schedstat", party.pid, party.tid);
-        format!("cat {file}; sleep 5; cat {file}  # {what}: the numbers stand still")
-    };
-    let mut lines = Vec::new();
-    match finding.on {
-        On::Device(device) => {
-            let row = format!("grep -w {} /proc/diskstats", device.device);
-            lines.push(format!("{row}; sleep 5; {row}  # fields 4 and 8 stand still, field 12 is not 0"));
-        }
+    let mut lines = match finding.on {
+        On::Device(device) => still_device(&device),
         On::Spin(party) => {
-            lines.push(format!(
-                "grep nr_voluntary /proc/{tid}/sched; sleep 5; grep nr_voluntary /proc/{tid}/sched  # it does not \
-                 sleep",
-                tid = party.tid
-            ));
+            let mut lines = vec![still_spinning(&party)];
             lines.push("echo l >/proc/sysrq-trigger; dmesg | tail -99  # what each CPU does now".to_owned());
+            lines
         }
-        _ => lines.extend(finding.victims.first().map(|party| twice(party, "who waits longest"))),
-    }
-    match finding.suspects.first().map(|suspect| suspect.who) {
-        Some(Who::Thread(party)) => lines.push(twice(&party, "the probable holder")),
-        Some(Who::Device(device)) => lines.push(format!("grep -w {} /proc/diskstats", device.device)),
-        Some(Who::Group(_)) | None => {}
+        _ => finding
+            .victims
+            .listed
+            .first()
+            .map(|party| standing(party, "who waits longest"))
+            .into_iter()
+            .collect(),
+    };
+    match finding.suspects.first().map(|suspect| (suspect.who, spins(suspect))) {
+        Some((Who::Thread(party), true)) => lines.push(still_spinning(&party)),
+        Some((Who::Thread(party), false)) => lines.push(standing(&party, "the probable holder")),
+        Some((Who::Device(device), _)) => lines.extend(still_device(&device)),
+        Some((Who::Group(_), _)) | None => {}
     }
     lines
+}
+
+/// A thread that burns CPU time: its numbers do not stand still.
+fn spins(suspect: &suspect::Suspect<'_>) -> bool {
+    let Who::Thread(party) = suspect.who else { return false };
+    party.spins
+}
+
+fn standing(party: &Party<'_>, what: &str) -> String {
+    let file = format!("/proc/{}/task/{}/schedstat", party.pid, party.tid);
+    format!("cat {file}; sleep 5; cat {file}  # {what}: the numbers stand still")
+}
+
+fn still_spinning(party: &Party<'_>) -> String {
+    let file = format!("/proc/{}/task/{}/sched", party.pid, party.tid);
+    let look = format!("grep -E 'sum_exec_runtime|nr_voluntary' {file}");
+    format!("{look}; sleep 5; {look}  # {}: it runs, and does not sleep", plain(&party.name.to_string()))
+}
+
+fn still_device(device: &StuckDevice<'_>) -> Vec<String> {
+    let name = plain(device.device);
+    if device.suspended {
+        return vec![format!("cat /sys/block/{name}/dm/suspended  # 1")];
+    }
+    let row = format!("grep -w {name} /proc/diskstats");
+    vec![format!("{row}; sleep 5; {row}  # fields 4 and 8 stand still, field 12 is not 0")]
+}
+
+/// A name as it may stand in a command that root will paste: anything but plain characters is replaced.
+fn plain(name: &str) -> String {
+    let kept = |c: char| if c.is_ascii_alphanumeric() || "_.:@/+-".contains(c) { c } else { '?' };
+    name.chars().map(kept).collect()
 }
 
 /// What frees those whom this suspect holds up, where it can be undone.
@@ -295,7 +328,7 @@ fn act_on(suspect: &suspect::Suspect<'_>) -> Option<String> {
         (Who::Thread(party), Reason::StarvedRunnable | Reason::KernelSpin) => {
             let cpu = party.cpu?;
             Some(format!(
-                "Look at what runs on CPU {cpu}; {} stands there ({}).",
+                "Look at what runs on CPU {cpu}: {} has been there for {}.",
                 party.name,
                 seconds(party.length())
             ))
@@ -304,17 +337,36 @@ fn act_on(suspect: &suspect::Suspect<'_>) -> Option<String> {
     }
 }
 
-/// The one act that frees a throttled holder at once: writing the quota lets all CPUs of the group run.
+/// The one act that frees a throttled holder at once: writing the quota lets all CPUs of the group run. A command is
+/// given only for a unit of the system's manager with a plain name: root will paste it, and the name was chosen by
+/// whoever made the group.
 fn lift_quota(group: &str) -> String {
+    let lift = "Lift the quota, which frees it within milliseconds";
     let unit = group.rsplit('/').next().unwrap_or(group);
     let is_unit = [".service", ".scope", ".slice"].iter().any(|suffix| unit.ends_with(suffix));
-    if is_unit {
-        format!(
-            "Lift the quota, which frees it within milliseconds: systemctl set-property --runtime {unit} CPUQuota="
-        )
+    if is_unit && plain(unit) == unit && !group.contains("/user@") {
+        format!("{lift}: `systemctl set-property --runtime {unit} CPUQuota=`")
     } else {
-        format!(
-            "Lift the quota, which frees it within milliseconds: cpu.max or cpu.cfs_quota_us of the group {group}"
-        )
+        format!("{lift}: write max to cpu.max, or -1 to cpu.cfs_quota_us, of the group {group}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_root_will_paste_holds_no_name_that_a_stranger_could_have_chosen() {
+        let command = "systemctl set-property --runtime node-exporter.service CPUQuota=";
+        assert!(lift_quota("/system.slice/node-exporter.service").contains(command));
+        for group in [
+            "/a/$(touch pwned).service",
+            "/user.slice/user@0.service/x.service",
+            "/kubepods/pod1",
+            "/x\\x2d.slice",
+        ] {
+            assert!(!lift_quota(group).contains("systemctl"), "{group}");
+        }
+        assert_eq!(plain("a b;$(c)`d`"), "a?b???c??d?");
     }
 }

@@ -18,10 +18,11 @@ pub fn encode(report: &Report) -> std::io::Result<Vec<u8>> {
 }
 
 /// JSON that is safe to print: what moves a cursor or hides is written as an escape. Outside of its strings JSON has
-/// no such characters but line ends and tabs, so what it says stays the same.
+/// no such characters but line ends and tabs, so what it says stays the same. A carriage return can stand nowhere
+/// else, and is left out.
 pub fn printable(json: &str) -> String {
     let mut out = String::with_capacity(json.len().saturating_add(1));
-    for c in json.chars() {
+    for c in json.chars().filter(|c| *c != '\r') {
         if is_hidden(c) && !matches!(c, '\n' | '\t') {
             for unit in c.encode_utf16(&mut [0; 2]) {
                 // Writing into a string cannot fail.
@@ -90,6 +91,11 @@ mod tests {
         let text = String::from_utf8(encode(&report).unwrap()).unwrap();
         assert_eq!(text.matches(is_hidden).collect::<String>(), "\n", "only its end: {text:?}");
         assert_eq!(decode(text.as_bytes()).unwrap(), report);
+    }
+
+    #[test]
+    fn printing_keeps_what_lines_say() {
+        assert_eq!(printable("{\r\n\t\"a\": \"\u{9b}\"\r\n}"), "{\n\t\"a\": \"\\u009b\"\n}");
     }
 
     #[test]

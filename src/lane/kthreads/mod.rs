@@ -24,7 +24,7 @@ use crate::base::clock::{self, Mono};
 use crate::lane::budget::Budget;
 use crate::lane::tasks::marks::Marks;
 use crate::lane::{Tools, Work};
-use crate::sample::{Frame, KthreadSamples, Lane};
+use crate::sample::{Frame, KTHREADS_MAX, KthreadSamples, Lane};
 use crate::source::place::Place;
 use crate::source::{Kept, Reader, task};
 use discovery::Discovery;
@@ -40,9 +40,6 @@ const TELL: Duration = Duration::from_secs(1);
 const TELL_LONG: Duration = Duration::from_millis(250);
 /// A lane that has nothing to do says so this often.
 const IDLE: Duration = Duration::from_secs(5);
-/// Most threads that are sampled, two descriptors each: half of what a process may open by default. Enough for 120
-/// CPUs; above, `migration/N` gives way to `ksoftirqd/N`.
-pub const KTHREADS_MAX: usize = 256;
 /// Descriptors of each thread.
 const DESCRIPTORS: u64 = 2;
 /// Part of the lane's share for looking for threads; looking at them must not wait for it.

@@ -4,13 +4,11 @@ use crate::base::clock::{self, Mono};
 use crate::base::kthread::{Kind, Kthread};
 use crate::base::units::{State, Tid};
 use crate::lane::kthreads::LONG;
-use crate::sample::{KthreadSample, Looks, Mark, Step};
+use crate::sample::{KthreadSample, Looks, Mark, STEPS_MAX, Step};
 use crate::source::error::{Cause, SourceError};
 use crate::source::place::{Place, ThreadFile};
 use crate::source::{Kept, Reader, task};
 
-/// Most steps that are told one by one; the rest is in the sums.
-const STEPS_MAX: usize = 32;
 /// Threads that matter less, and letters where there are no wait channels, are asked at every so many steps.
 const STRIDE: u32 = 4;
 /// While nobody but us is runnable, at every so many: realtime threads that the kernel has throttled do not count.

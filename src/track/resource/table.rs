@@ -145,7 +145,7 @@ pub const TABLE: &[Row] = &[
     Row {
         resource: resource(
             "freeze_or_migration",
-            Nature::Lock,
+            Nature::ObjectLock,
             "a per-CPU semaphore: a frozen filesystem, a move between control groups or a CPU being switched",
             "Writers to a filesystem that fsfreeze has frozen wait here, and so do forks and exits while a task is \
              moved \
@@ -160,7 +160,7 @@ pub const TABLE: &[Row] = &[
     Row {
         resource: resource(
             "directory",
-            Nature::Lock,
+            Nature::ObjectLock,
             "the lock of a directory or file (i_rwsem)",
             "Somebody makes, removes or renames in the same directory and does not come back, for a reason of its own: \
              that task is the one to look at.",
@@ -177,7 +177,7 @@ pub const TABLE: &[Row] = &[
     Row {
         resource: resource(
             "mmap_lock",
-            Nature::Lock,
+            Nature::ObjectLock,
             "the address space of a process (mmap_lock)",
             "Threads of one process, and tools that read its command line or maps, wait until a thread of it has done \
              with \
@@ -195,7 +195,7 @@ pub const TABLE: &[Row] = &[
     Row {
         resource: resource(
             "exec_update_lock",
-            Nature::Lock,
+            Nature::ObjectLock,
             "a process in the middle of exec or ptrace (exec_update_lock)",
             "Tools that look into a process wait until its exec is over.",
             &[],
@@ -323,7 +323,7 @@ pub const TABLE: &[Row] = &[
     Row {
         resource: resource(
             "kernfs",
-            Nature::Lock,
+            Nature::ObjectLock,
             "a file below /sys or /sys/fs/cgroup that somebody still reads",
             "Removing a device or a control group waits until the last reader of its files has left.",
             &[],
@@ -337,7 +337,7 @@ pub const TABLE: &[Row] = &[
     Row {
         resource: resource(
             "device_lock",
-            Nature::Lock,
+            Nature::ObjectLock,
             "the lock of a device (probe, removal, reset)",
             "A driver's probe, removal or reset has not come back.",
             &["Look at dmesg for the driver's last words."],

@@ -4,6 +4,8 @@
 
 #[path = "../heap.rs"]
 mod heap;
+#[path = "../../support/markup.rs"]
+mod markup;
 #[path = "../../support/page.rs"]
 mod page;
 #[path = "../targets.rs"]
