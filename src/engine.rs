@@ -18,8 +18,8 @@ use crate::health::Health;
 use crate::runtime::board::{Board, Page};
 use crate::runtime::probes::{Probes, WardenGone};
 use crate::sample::Frame;
+use crate::snapshot::Snapshot;
 use crate::snapshot::history::History;
-use crate::snapshot::{NOTICES_MAX, Snapshot};
 use crate::source::error::SourceError;
 use crate::source::kernel::Version;
 use crate::source::place::Place;
@@ -55,6 +55,15 @@ fn log_stack(wait: &Wait) {
     let level = if hangs { log::Level::Info } else { log::Level::Debug };
     let (tid, comm, seconds) = (wait.tid, &wait.comm, wait.length().as_secs());
     log::log!(level, "task {tid} ({comm}) is blocked for {seconds} s in {}", wait.stack.join(" <- "));
+}
+
+/// Gives a frame to the trackers; returns the wait that has taken a stack from it.
+fn observe(tracks: &mut Tracks, frame: Frame) -> Option<&Wait> {
+    let tid = if let Frame::Stack(stack) = &frame { Some(stack.tid) } else { None };
+    let before = tracks.evidence.stacks;
+    tracks.observe(frame);
+    let taken = tid.filter(|_| tracks.evidence.stacks > before)?;
+    tracks.blocked.iter().find(|wait| wait.tid == taken)
 }
 
 /// What front reads itself: SAFE places, on kept descriptors.
@@ -115,7 +124,7 @@ pub struct Engine<'a> {
     series_dropped: u64,
     failed_reads: u64,
     /// Notices that are in the log.
-    said: Vec<String>,
+    said: told::Said,
 }
 
 impl<'a> Engine<'a> {
@@ -140,7 +149,7 @@ impl<'a> Engine<'a> {
             dear: None,
             health: Health::default(),
             log_dropped,
-            teller: told::Teller::new(),
+            teller: told::Teller::new(now),
             page_bytes: 0,
             every: TICK.min(config.probe.stuck_after / TICKS_TO_STUCK),
             due: now,
@@ -151,7 +160,7 @@ impl<'a> Engine<'a> {
             slice_panics: [0; collector::ALL.len()],
             series_dropped: 0,
             failed_reads: 0,
-            said: Vec::new(),
+            said: told::Said::default(),
         }
     }
 
@@ -203,12 +212,9 @@ impl<'a> Engine<'a> {
     /// A panic in a tracker costs one frame.
     fn observe(&mut self, frame: Frame) {
         let tracks = &mut self.tracks;
-        let stack_of = if let Frame::Stack(stack) = &frame { Some(stack.tid) } else { None };
-        if catch_unwind(AssertUnwindSafe(|| tracks.observe(frame))).is_err() {
-            self.frame_panics = self.frame_panics.saturating_add(1);
-        }
-        if let Some(wait) = tracks.blocked.iter().find(|wait| Some(wait.tid) == stack_of) {
-            log_stack(wait);
+        match catch_unwind(AssertUnwindSafe(|| observe(tracks, frame))) {
+            Ok(stack_taken) => stack_taken.into_iter().for_each(log_stack),
+            Err(_panic) => self.frame_panics = self.frame_panics.saturating_add(1),
         }
     }
 
@@ -230,22 +236,11 @@ impl<'a> Engine<'a> {
         let snapshot = self.snapshot(now);
         render(&snapshot, &mut text);
         let notices = snapshot.notices().to_vec();
-        self.say(&notices);
-        let report = self.teller.tell(snapshot, now, &self.tracks, &self.health);
+        notices.iter().filter(|notice| self.said.is_new(notice)).for_each(|notice| log::warn!("{notice}"));
+        let report = self.teller.tell(snapshot, now, &self.tracks);
         self.page_bytes = text.len().saturating_add(text.len() / 8);
         let not_ready = self.tracks.census.is_none().then(|| "the first walk has not ended yet".to_owned());
         self.board.publish(Page { text, report, notices, built: now, answers, not_ready });
-    }
-
-    /// Logs each notice once, and no more of them than one tick can have: whoever changes our quota in a loop must not
-    /// fill the log.
-    fn say(&mut self, notices: &[String]) {
-        for notice in notices {
-            if self.said.len() < NOTICES_MAX && !self.said.contains(notice) {
-                log::warn!("{notice}");
-                self.said.push(notice.clone());
-            }
-        }
     }
 
     /// Every slice's families; a panic in one costs that slice's families of this tick.
@@ -276,6 +271,7 @@ impl<'a> Engine<'a> {
                 Err(_panic) => *panics = panics.saturating_add(1),
             }
         }
+        self.teller.note(&mut snapshot, now, &self.tracks, &self.health);
         self.series_dropped = self.series_dropped.saturating_add(snapshot.dropped);
         self.history.observe(&snapshot.report.stalls, now);
         snapshot.report.history = self.history.tell();
@@ -301,6 +297,7 @@ impl<'a> Engine<'a> {
             ("kthreads", self.tracks.kthreads.dropped),
             ("disk.devices_max", self.tracks.disks.dropped),
             ("pressure.groups", self.tracks.pressure.dropped),
+            ("history", self.history.dropped),
             ("series", self.series_dropped),
             ("log.queue", (self.log_dropped)()),
         ];
@@ -318,5 +315,37 @@ impl<'a> Engine<'a> {
             self.lag_since = now;
         }
         self.lag_now = self.lag_now.max(now.since(self.due));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::units::State;
+    use crate::sample::evidence::Stack;
+    use crate::sample::{Hint, Look, Mark, Row};
+
+    #[test]
+    fn a_stack_is_logged_when_its_wait_has_taken_it() {
+        let mut tracks = Tracks::new(16);
+        let mark = |slices| Mark { slices, run_ns: 5 };
+        let row = Row {
+            tid: 7,
+            pid: 7,
+            begin: Mono::from_nanos(10),
+            end: Mono::from_nanos(10),
+            state: State::Uninterruptible,
+            mark: mark(1),
+            comm: "x".to_owned(),
+            hint: Hint::None,
+            services: 0,
+            services_whole: true,
+        };
+        let stack =
+            |slices| Frame::Stack(Stack { tid: 7, mark: mark(slices), frames: vec!["msleep".to_owned()] });
+        assert_eq!(observe(&mut tracks, Frame::Look(Look { rows: vec![row], ended: vec![] })), None);
+        assert_eq!(observe(&mut tracks, stack(2)), None, "of another wait");
+        assert_eq!(observe(&mut tracks, stack(1)).map(|wait| wait.stack.len()), Some(1));
+        assert_eq!(observe(&mut tracks, stack(2)), None, "refused, though the wait has one");
     }
 }

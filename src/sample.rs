@@ -6,6 +6,8 @@ mod host;
 mod kthreads;
 pub mod runnable;
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::base::bounded::{ROWS_MAX, THREADS_MAX, list};
@@ -293,6 +295,8 @@ pub struct OwnGroup {
 pub struct Quotas {
     /// When they were read.
     pub at: Mono,
+    /// Distance of the samples as the lane's budget allows it.
+    pub distance: Duration,
     /// These are all there are: what is not among them has ended or has no quota any more.
     pub whole: bool,
     /// Groups that are new or whose numbers have changed.

@@ -91,6 +91,7 @@ fn named(name: &str) -> Report {
         kernel: name(),
         time: f64::MAX,
         walk_age_seconds: Some(-1.0),
+        unjudged: false,
         notices: vec![name(), name()],
         stalls: vec![stall.clone(), stall],
         stalls_left_out: u64::MAX,

@@ -9,6 +9,9 @@ use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 /// Longest label value, bytes. A longer text is cut and ends in a hash of the whole, so that two long texts with the
 /// same beginning stay two.
 pub const LABEL_MAX: usize = 128;
+/// The same for the path of a control group. Those of containers are about 200: both ends, slice and id, must be whole,
+/// and the series of one group must have one name.
+pub const GROUP_MAX: usize = 256;
 /// Most threads that can be remembered (`tasks.threads_max`).
 pub const THREADS_MAX: usize = 4_194_304;
 /// Most rows of any kind that a lane can be told to give (`tasks.rows_max`; all other limits are lower).

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, value_parser};
 use rustix::event::{Timespec, poll};
-use rustix::termios::tcgetwinsize;
+use rustix::termios::{Winsize, tcgetwinsize};
 
 use super::fetch::{self, Target};
 use super::{print, wait};
@@ -123,6 +123,8 @@ struct Screen {
     /// A terminal that understands escape sequences.
     capable: bool,
     colour: bool,
+    /// Its size at the start: behind the walls of a look of our own nobody can ask for it.
+    size: Option<Winsize>,
 }
 
 impl Screen {
@@ -131,7 +133,7 @@ impl Screen {
         let capable = std::io::stdout().is_terminal() && set("TERM").is_some_and(|term| term != "dumb");
         // https://no-color.org: set and not empty.
         let colour = capable && set("NO_COLOR").is_none();
-        Self { json: options.json, watch: options.watch.is_some(), capable, colour }
+        Self { json: options.json, watch: options.watch.is_some(), capable, colour, size: size() }
     }
 
     /// Prints; false when the reader has gone.
@@ -141,8 +143,8 @@ impl Screen {
     }
 
     fn drawn(&self, report: &Report) -> String {
-        // Asked each time: windows change.
-        let size = tcgetwinsize(std::io::stdout()).ok().filter(|size| size.ws_col > 0 && size.ws_row > 0);
+        // Asked each time where that is possible: windows change.
+        let size = size().or(self.size);
         let width = size.map_or(WIDTH, |size| size.ws_col.into());
         let mut text = text::table(report, Terminal { width, colour: self.colour });
         if self.watch && self.capable {
@@ -154,6 +156,11 @@ impl Screen {
         }
         text
     }
+}
+
+/// The terminal's size, if it is one and says it.
+fn size() -> Option<Winsize> {
+    tcgetwinsize(std::io::stdout()).ok().filter(|size| size.ws_col > 0 && size.ws_row > 0)
 }
 
 /// As many lines as fit, of a text that would push its own beginning out of the window.

@@ -7,7 +7,7 @@
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-use crate::base::bounded::{LABEL_MAX, label};
+use crate::base::bounded::{GROUP_MAX, label};
 use crate::base::clock::{self, Mono};
 use crate::base::units::Resource;
 use crate::config::Config;
@@ -67,7 +67,7 @@ impl PressureLane {
 /// A group's rows; none when it is not there.
 fn group_rows(group: &[u8], reader: &mut Reader<'_>, failed: &mut Option<SourceError>) -> Vec<PressureRow> {
     let name = MOUNTS.iter().rev().find_map(|mount| group.strip_prefix(*mount)).unwrap_or(group);
-    let label = label(&[b"/", name].concat(), LABEL_MAX);
+    let label = label(&[b"/", name].concat(), GROUP_MAX);
     let found = MOUNTS.iter().map(|mount| {
         let path = [*mount, name].concat();
         rows(&label, |of| Place::Cgroup { group: &path, file: CgroupFile::Pressure(of) }, reader, failed)
@@ -195,6 +195,13 @@ mod tests {
                 ("/c", Resource::Io, None, Some(9))
             ]
         );
+    }
+
+    #[test]
+    fn a_group_is_named_as_in_the_series_of_its_quota() {
+        let group = format!("kubepods.slice/{}/{}", "p".repeat(100), "c".repeat(100));
+        let frames = turn(&[(&format!("{group}/cpu.pressure"), TEXT)], &[&group]);
+        assert_eq!(rows_of(&frames[1])[0].0, format!("/{group}"), "whole: containers have such paths");
     }
 
     #[test]

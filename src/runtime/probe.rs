@@ -25,7 +25,7 @@ use crate::lane::throttle::ThrottleLane;
 use crate::lane::{Tools, Work};
 use crate::runtime::shared::{Beat, Region};
 use crate::runtime::wire::{self, LanePlan};
-use crate::sample::{Frame, Lane};
+use crate::sample::{Frame, KTHREADS_MAX, Lane};
 use crate::source::{Host, Reader};
 
 /// Stack of a lane's thread. The deepest call is a parser.
@@ -38,12 +38,14 @@ const DETAIL_SHARE: f64 = 0.1;
 const THROTTLE_SHARE: f64 = 0.1;
 const DEVICES_SHARE: f64 = 0.05;
 const PRESSURE_SHARE: f64 = 0.02;
-/// Descriptors that the throttle lane leaves to the other lanes of the process.
+/// Descriptors that are left to the lanes that keep few: the threads that the lane tasks watches are half of them.
 const DESCRIPTORS_SPARE: u64 = 256;
 const KTHREADS_SHARE: f64 = 0.2;
 const EVIDENCE_SHARE: f64 = 0.02;
 /// Part of the descriptors this process may open that the kernel threads may keep; the other lanes need some too.
 const KTHREADS_DESCRIPTORS: u64 = 2;
+/// And so many at most, two for each thread.
+const KTHREADS_DESCRIPTORS_MAX: u64 = 2 * KTHREADS_MAX as u64;
 
 /// Runs the lanes until front closes the pipe. Returns the exit status.
 pub fn run(config: &Config, region: Region, slot: usize, plan: &[LanePlan], pipe: BorrowedFd<'_>) -> i32 {
@@ -135,11 +137,12 @@ impl Runner {
             Lane::Cgroups => Box::new(CgroupsLane::new(handover, services, self.config.own.cgroup.clone())),
             Lane::Throttle => {
                 let share = tasks.cpu_budget * THROTTLE_SHARE;
-                Box::new(ThrottleLane::new(&self.config, handover, descriptors(), share, now))
+                let descriptors = throttle_descriptors(descriptors_limit());
+                Box::new(ThrottleLane::new(&self.config, handover, descriptors, share, now))
             }
             Lane::Kthreads => {
                 let off = |name: &str| self.config.disabled.iter().any(|disabled| disabled == name);
-                let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX) / KTHREADS_DESCRIPTORS;
+                let limit = kthreads_descriptors(descriptors_limit());
                 let descriptors = if off("softirq") && off("kthread") { 0 } else { limit };
                 let share = tasks.cpu_budget * KTHREADS_SHARE;
                 Box::new(KthreadsLane::new(descriptors, tasks.threads_max, share, now))
@@ -155,8 +158,8 @@ impl Runner {
         }
     }
 
-    /// Writes one frame. The lock is held while the pipe takes the bytes: frames of two
-    /// lanes must not mix, and a pipe that takes none means that front is stopped, which nobody here can help.
+    /// Writes one frame. The lock is held while the pipe takes the bytes: frames of two lanes must not mix, and a pipe
+    /// that takes none means that front is stopped, which nobody here can help.
     fn send(&self, frame: &Frame, bytes: &mut Vec<u8>) {
         let encoded = wire::encode(frame, bytes).or_else(|error| {
             let failed = Frame::Failed { lane: self.plan.lane, why: error.to_string() };
@@ -169,10 +172,19 @@ impl Runner {
     }
 }
 
+fn descriptors_limit() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// Descriptors that kept files of kernel threads may take.
+fn kthreads_descriptors(limit: u64) -> u64 {
+    (limit / KTHREADS_DESCRIPTORS).min(KTHREADS_DESCRIPTORS_MAX)
+}
+
 /// Descriptors that kept files of groups may take.
-fn descriptors() -> usize {
-    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    usize::try_from(limit.saturating_sub(DESCRIPTORS_SPARE)).unwrap_or(usize::MAX)
+fn throttle_descriptors(limit: u64) -> usize {
+    let left = limit.saturating_sub(kthreads_descriptors(limit)).saturating_sub(DESCRIPTORS_SPARE);
+    usize::try_from(left).unwrap_or(usize::MAX)
 }
 
 fn write_all(pipe: BorrowedFd<'_>, mut bytes: &[u8]) {
@@ -195,5 +207,22 @@ fn sleep_until(until: Mono, beat: &Beat) {
         beat.idle(until);
         let left = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
         let _interrupted = rustix::thread::nanosleep(&left);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lane::tasks::watch::WATCHED_MAX;
+
+    #[test]
+    fn what_the_lanes_may_keep_open_stays_below_the_limit() {
+        for limit in [0, 256, 512, 1024, 8192, u64::MAX] {
+            let kept = kthreads_descriptors(limit).saturating_add(throttle_descriptors(limit) as u64);
+            let watched = 2 * WATCHED_MAX as u64;
+            assert!(limit < 512 || limit - kept >= watched + 64, "{limit}: {kept}");
+        }
+        assert_eq!((kthreads_descriptors(1024), throttle_descriptors(1024)), (512, 256));
+        assert_eq!(throttle_descriptors(256), 0);
     }
 }

@@ -168,15 +168,7 @@ impl Probes {
             let silent = now.since(stuck.since).as_secs();
             log::info!("lane {} is back after {silent} s in {}", lane.name(), stuck.source);
         }
-        // An empty answer proves little, and so does what is read before the place where lanes hang: a lane that has
-        // just been born gives it before it comes to where it hung.
-        let proof = match frame {
-            Frame::Detail(details) => !details.is_empty(),
-            Frame::Pressures(pressures) => pressures.groups,
-            Frame::Evidence(_) | Frame::Dying(_) => false,
-            _ => true,
-        };
-        self.supervisor.delivered(lane, proof, now);
+        self.supervisor.delivered(lane, proves(frame), now);
         let Some(ledger) = self.ledgers.get_mut(lane.index()) else { return };
         if pass {
             ledger.passes = ledger.passes.saturating_add(1);
@@ -297,5 +289,39 @@ impl Probes {
     /// Every lane has finished a pass.
     pub fn all_delivered(&self) -> bool {
         self.ledgers.iter().all(|ledger| ledger.pass_at.is_some())
+    }
+}
+
+/// Whether a lane that sends this has come past the place where such lanes hang. An empty answer proves little, and so
+/// does what is read before that place or instead of it: a lane that has just been born gives it before it comes to
+/// where it hung.
+fn proves(frame: &Frame) -> bool {
+    match frame {
+        Frame::Sweep(_) | Frame::Look(_) | Frame::Own(_) | Frame::Kthreads(_) => true,
+        Frame::Disks(_) | Frame::Stack(_) => true,
+        Frame::Detail(details) => !details.is_empty(),
+        Frame::Quotas(quotas) => quotas.whole,
+        Frame::Pressures(pressures) => pressures.groups,
+        Frame::Members(_) | Frame::Evidence(_) | Frame::Dying(_) | Frame::Failed { .. } => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::{Pressures, Quotas};
+
+    #[test]
+    fn what_comes_before_the_place_where_a_lane_hangs_proves_nothing() {
+        let quotas = |whole| Frame::Quotas(Quotas { whole, ..Quotas::default() });
+        let pressures = |groups| Frame::Pressures(Pressures { groups, ..Pressures::default() });
+        let failed = Frame::Failed { lane: Lane::Cgroups, why: "permission denied".to_owned() };
+        for frame in [failed, quotas(false), Frame::Members(vec![]), Frame::Detail(vec![]), pressures(false)]
+        {
+            assert!(!proves(&frame), "{frame:?}");
+        }
+        for frame in [quotas(true), pressures(true)] {
+            assert!(proves(&frame), "{frame:?}");
+        }
     }
 }

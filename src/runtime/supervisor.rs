@@ -306,6 +306,22 @@ mod tests {
     }
 
     #[test]
+    fn a_lane_that_only_ever_fails_is_not_stuck_and_gets_well_when_it_stays() {
+        let mut supervisor = supervisor();
+        tick(&mut supervisor, |_, _| Doing::Nothing, 1);
+        for now in 2..=20 {
+            supervisor.delivered(Lane::Detail, false, at(now));
+            assert!(tick(&mut supervisor, |_, _| Doing::Idle { until: at(10_000) }, now).is_empty());
+            assert_eq!(supervisor.lane(Lane::Detail).stuck, None);
+        }
+        assert_eq!(tick(&mut supervisor, hung_in_wchan(at(21)), 26).len(), 2);
+        supervisor.delivered(Lane::Detail, false, at(31));
+        assert!(supervisor.lane(Lane::Detail).stuck.is_some(), "four seconds of work");
+        supervisor.delivered(Lane::Detail, false, at(32));
+        assert_eq!(supervisor.lane(Lane::Detail).stuck, None, "five: it fails, and does not hang");
+    }
+
+    #[test]
     fn a_lane_that_never_begins_is_stuck_since_its_probe_was_born() {
         let mut supervisor = supervisor();
         tick(&mut supervisor, |_, _| Doing::Nothing, 1);

@@ -145,6 +145,14 @@ mod tests {
         assert!(history.tell().is_empty());
     }
 
+    #[test]
+    fn what_is_forgotten_before_its_time_is_counted() {
+        let mut history = History::default();
+        let stalls: Vec<Stall> = (0..PAST_MAX + 3).map(|key| stall(&key.to_string(), 1.0, 1)).collect();
+        history.observe(&stalls, at(100));
+        assert_eq!((history.tell().len(), history.dropped), (PAST_MAX, 3));
+    }
+
     proptest! {
         #[test]
         fn it_never_grows_past_its_bound(steps in proptest::collection::vec((0_u64..40, 0_u32..400), 0..400)) {

@@ -33,6 +33,8 @@ pub struct Report {
     pub walk_age_seconds: Option<f64>,
     /// What the reader must know of the exporter itself, a sentence each: no data yet, own quota, a lane that hangs.
     pub notices: Vec<String>,
+    /// Nobody has judged what is stuck, and a notice says why: without stalls the host may be stuck all the same.
+    pub unjudged: bool,
     /// What is stuck, the longest first.
     pub stalls: Vec<Stall>,
     /// Stalls past [`STALLS_MAX`].

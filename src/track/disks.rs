@@ -16,6 +16,12 @@ use crate::sample::{DiskRow, Disks};
 /// Most devices that are remembered, whatever a lane sends: as many as `disk.devices_max` can say.
 pub const DEVICES_MAX: usize = 4096;
 
+/// A device is gone when so many looks in a row that saw every line did not see it: the kernel prints the list piece by
+/// piece, and a line can slip between two.
+const GONE_WHOLE: u32 = 2;
+/// And after so many of any sort: a line that can never be understood must not keep what was removed.
+const GONE: u32 = 10;
+
 /// What is known of one device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Device {
@@ -25,6 +31,8 @@ pub struct Device {
     stuck: Option<Span>,
     suspended: Option<bool>,
     suspension: Option<Span>,
+    /// Looks that did not see it since the one that did, whole ones and all.
+    unseen: (u32, u32),
 }
 
 /// From the end of the first look that saw something to the begin of the last.
@@ -52,9 +60,13 @@ impl Device {
         self.suspended.map(|_| self.suspension.map_or(Duration::ZERO, |span| span.last.since(span.first)))
     }
 
-    /// The first and the last look that saw it stuck or held back; `None` when it is well.
+    /// The first and the last look that saw it stuck or held back, whichever is longer; `None` when it is well.
     pub fn still(&self) -> Option<(Mono, Mono)> {
-        self.suspension.or(self.stuck).map(|span| (span.first, span.last))
+        let longest = [self.suspension, self.stuck]
+            .into_iter()
+            .flatten()
+            .max_by_key(|span| span.last.since(span.first));
+        longest.map(|span| (span.first, span.last))
     }
 
     fn look(row: &DiskRow, disks: &Disks, before: Option<&Self>) -> Self {
@@ -64,7 +76,14 @@ impl Device {
         let held = row.suspended == Some(true);
         let suspension = held.then(|| Span::at(disks, same.and_then(|before| before.suspension)));
         let DiskRow { inflight, completed, suspended, .. } = *row;
-        Self { inflight, completed, stuck, suspended, suspension }
+        Self { inflight, completed, stuck, suspended, suspension, unseen: (0, 0) }
+    }
+
+    /// Counts a look that did not see it; false when it is gone.
+    fn unseen(&mut self, whole: bool) -> bool {
+        let (wholes, all) = self.unseen;
+        self.unseen = (wholes.saturating_add(whole.into()), all.saturating_add(1));
+        self.unseen.0 < GONE_WHOLE && self.unseen.1 < GONE
     }
 }
 
@@ -83,10 +102,8 @@ pub struct Devices {
 impl Devices {
     /// Takes a frame.
     pub fn observe(&mut self, disks: Disks) {
-        if disks.whole {
-            let there: HashSet<&str> = disks.rows.iter().map(|row| row.device.as_str()).collect();
-            self.known.retain(|name, _| there.contains(name.as_str()));
-        }
+        let there: HashSet<&str> = disks.rows.iter().map(|row| row.device.as_str()).collect();
+        self.known.retain(|name, device| there.contains(name.as_str()) || device.unseen(disks.whole));
         self.unread = self.unread.saturating_add(disks.unread);
         self.dropped = self.dropped.saturating_add(disks.over_devices);
         for row in &disks.rows {
@@ -167,7 +184,31 @@ mod tests {
         assert_eq!(devices.unread, 1);
         devices.observe(look(3000, vec![]));
         devices.observe(look(4000, vec![row(1, 1)]));
+        assert_eq!(devices.known["sda"].stuck().as_millis(), 3990, "its line slipped between two pieces");
+        devices.observe(look(5000, vec![]));
+        devices.observe(look(6000, vec![]));
+        devices.observe(look(7000, vec![row(1, 1)]));
         assert_eq!(devices.known["sda"].stuck().as_millis(), 0);
+    }
+
+    #[test]
+    fn a_line_that_is_never_understood_does_not_keep_what_was_removed() {
+        let mut devices = Devices::default();
+        devices.observe(look(0, vec![row(1, 1)]));
+        let torn = |second: u64| Disks { whole: false, unread: 1, ..look(second * 1000, vec![]) };
+        (1..10).for_each(|second| devices.observe(torn(second)));
+        assert_eq!(devices.iter().count(), 1);
+        devices.observe(torn(10));
+        assert_eq!(devices.iter().count(), 0);
+    }
+
+    #[test]
+    fn the_longer_of_stuck_and_held_back_is_told() {
+        let mut devices = Devices::default();
+        for (millis, suspended) in [(0, false), (1000, false), (2000, true), (3000, true)] {
+            devices.observe(look(millis, vec![DiskRow { suspended: Some(suspended), ..row(1, 1) }]));
+        }
+        assert_eq!(devices.known["sda"].still(), Some((at(10), at(3000))));
     }
 
     #[test]

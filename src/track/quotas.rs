@@ -15,7 +15,8 @@ const GROUPS_MAX: usize = 4096;
 /// hangs would say that nothing is throttled.
 pub const STALE: Duration = Duration::from_secs(60);
 
-/// A share of throttled periods says nothing about now after this; a throttled group has new periods all the time.
+/// A share of throttled periods says nothing about now after this, or after two samples where these come more rarely;
+/// a throttled group has new periods all the time.
 const SHARE_STALE: Duration = Duration::from_secs(10);
 
 /// How a group was throttled of late.
@@ -33,6 +34,8 @@ pub struct Quotas {
     rows: BTreeMap<String, QuotaRow>,
     shares: BTreeMap<String, (Mono, f64)>,
     at: Option<Mono>,
+    /// Distance of the samples.
+    distance: Duration,
     /// Sums of what was left out.
     pub missed: QuotasMissed,
 }
@@ -40,7 +43,7 @@ pub struct Quotas {
 impl Quotas {
     /// Takes a frame.
     pub fn observe(&mut self, frame: sample::Quotas) {
-        let sample::Quotas { at, whole, rows, ended, missed } = frame;
+        let sample::Quotas { at, distance, whole, rows, ended, missed } = frame;
         let before = if whole { std::mem::take(&mut self.rows) } else { BTreeMap::new() };
         for label in &ended {
             self.rows.remove(label);
@@ -59,14 +62,15 @@ impl Quotas {
         }
         self.shares.retain(|label, _| self.rows.contains_key(label));
         self.missed.add(&missed);
-        self.at = Some(at);
+        (self.at, self.distance) = (Some(at), distance);
     }
 
     /// How the group of this label is throttled at `now`; `None` when it has no quota, or none that bites.
     pub fn throttling(&self, group: &str, now: Mono) -> Option<Throttling> {
         let quota_cores = self.rows.get(group)?.quota_cores;
         let (at, share) = *self.shares.get(group)?;
-        (share > 0.0 && now.since(at) <= SHARE_STALE).then_some(Throttling { quota_cores, share })
+        let stale = SHARE_STALE.max(self.distance.saturating_mul(2));
+        (share > 0.0 && now.since(at) <= stale).then_some(Throttling { quota_cores, share })
     }
 
     /// Every group, in the order of the labels; none when the numbers are stale at `now`.
@@ -96,7 +100,7 @@ mod tests {
     fn frame(at: u64, whole: bool, rows: Vec<QuotaRow>, ended: &[&str]) -> sample::Quotas {
         let ended = ended.iter().map(|label| (*label).to_owned()).collect();
         let at = Mono::from_nanos(at.saturating_mul(1_000_000_000));
-        sample::Quotas { at, whole, rows, ended, missed: QuotasMissed::default() }
+        sample::Quotas { at, whole, rows, ended, ..sample::Quotas::default() }
     }
 
     fn shown(quotas: &Quotas, at: u64) -> Vec<(String, u64)> {
@@ -147,6 +151,9 @@ mod tests {
         quotas.observe(frame(3, false, vec![], &[]));
         assert!(quotas.throttling("/a", at(12)).is_some(), "no news within the time is no end");
         assert_eq!(quotas.throttling("/a", at(13)), None, "a throttled group has new periods all the time");
+        quotas.observe(sample::Quotas { distance: Duration::from_secs(8), ..frame(13, false, vec![], &[]) });
+        assert!(quotas.throttling("/a", at(18)).is_some(), "samples are eight seconds apart");
+        assert_eq!(quotas.throttling("/a", at(19)), None);
         quotas.observe(frame(14, false, vec![used(120, 99)], &[]));
         assert_eq!(quotas.throttling("/a", at(14)), None, "it ran, and was not throttled");
         quotas.observe(frame(15, false, vec![used(5, 5)], &["/a"]));

@@ -21,6 +21,7 @@ use crate::support::{now_ns, seconds, wait_until};
 pub const CASES: &[Case] = &[
     Case::together("stalls::a_quiet_host_says_so", quiet),
     Case::together("stalls::a_hang_of_our_own_is_told", hang),
+    Case::together("stalls::without_the_slice_that_judges_nothing_is_called_well", unjudged),
     Case::together("stalls::without_an_exporter_the_command_looks_itself", directly),
     Case::together("stalls::watched_without_an_exporter_it_ends_by_a_signal", watched_directly),
     Case::together("stalls::watched_it_prints_again_and_outlives_the_exporter", watched),
@@ -83,9 +84,12 @@ fn hang() {
     let mut slowest = 0.0_f64;
     let began = now_ns();
     while seconds(began, now_ns()) < 3.0 {
-        for (path, words) in
-            [("/stalls", "About the exporter itself"), ("/stalls.json", "Our reader tasks hangs")]
-        {
+        for (path, words) in [
+            ("/stalls", "About the exporter itself"),
+            ("/stalls.json", "Our reader tasks hangs"),
+            ("/", "<p role=\"alert\">Our reader tasks hangs"),
+            ("/metrics", "# stall_exporter: Our reader tasks hangs"),
+        ] {
             let asked = now_ns();
             let answer = scene.exporter.get(path, &[]);
             slowest = slowest.max(seconds(asked, now_ns()));
@@ -98,6 +102,24 @@ fn hang() {
     assert!(age > 3.0, "it grows while the walk hangs: {age}");
     let table = ask(scene.exporter.address().port(), &[]);
     assert!(text(&table.stdout).contains("\n! Our reader tasks hangs"), "{}", text(&table.stdout));
+    let log = scene.exporter.log();
+    let warned =
+        log.iter().filter(|line| line.contains("Our reader tasks hangs") && line.contains("it is tried"));
+    assert_eq!(warned.count(), 1, "once, though its seconds run: {log:?}");
+}
+
+/// Without the slice that judges no page says that all is well.
+fn unjudged() {
+    let scene = Scene::new(&["--no-collector.suspect"]);
+    let told = report(&scene.exporter);
+    assert!(told.unjudged && told.walk_age_seconds.is_some(), "{told:?}");
+    let words = "What is stuck is not judged: the collector suspect is switched off or failed.";
+    assert_eq!(told.notices, [words]);
+    let page = |path| scene.exporter.get(path, &[]).text();
+    assert!(page("/stalls").contains("<h1>Unknown: what is stuck is not judged</h1>"), "{}", page("/stalls"));
+    assert!(
+        page("/").contains(words) && page("/metrics").starts_with(&format!("# stall_exporter: {words}\n"))
+    );
 }
 
 /// A port on which nobody listens.

@@ -1,6 +1,8 @@
 //! A frame of each kind and a message of each kind, as seeds: their encoding follows the types, so the files of the
 //! corpus that hold them are written from here (`UPDATE_CORPUS=1 cargo test --test fuzz`).
 
+use std::time::Duration;
+
 use stall_exporter::base::clock::Mono;
 use stall_exporter::base::kthread::{Kind, Kthread};
 use stall_exporter::base::units::{Resource, State};
@@ -100,6 +102,7 @@ fn of_the_host() -> Vec<Frame> {
         Frame::Own(OwnGroup { known: true, quota_cores: Some(0.5), throttled_periods: Some(3) }),
         Frame::Quotas(Quotas {
             at: at(100),
+            distance: Duration::from_secs(1),
             whole: true,
             rows: vec![QuotaRow { group: "/a/b".to_owned(), quota_cores: 0.07, usage }],
             ended: vec!["/gone".to_owned()],

@@ -14,7 +14,7 @@ const WALK_OLD_SECONDS: f64 = 60.0;
 pub enum State {
     /// Somebody looked, and nothing is stuck.
     Well,
-    /// Nobody looked, or long ago.
+    /// Nobody looked or judged, or long ago.
     Unknown,
     /// Something is stuck.
     Stuck,
@@ -24,9 +24,10 @@ pub enum State {
 pub fn headline(report: &Report) -> (State, String) {
     let longest = report.stalls.iter().map(|stall| stall.seconds).fold(0.0, f64::max);
     match (stalls(report), report.walk_age_seconds) {
+        (0, _) if report.unjudged => (State::Unknown, "Unknown: what is stuck is not judged".to_owned()),
         (0, None) => (State::Unknown, "Nothing is known yet".to_owned()),
         (0, Some(age)) if age > WALK_OLD_SECONDS => {
-            (State::Unknown, format!("Nothing was stuck {} ago", span(age)))
+            (State::Unknown, format!("Unknown: the threads were last looked at {} ago", span(age)))
         }
         (0, Some(_)) => (State::Well, "Nothing is stuck".to_owned()),
         (1, _) => (State::Stuck, format!("1 stall, for {}", span(longest))),
@@ -99,8 +100,6 @@ pub fn kind(kind: &str) -> &str {
         "starved" => "waiting for a CPU",
         "kernel_spin" => "spinning in the kernel",
         "disk" => "disk without an answer",
-        "kthread" => "kernel thread waiting for a CPU",
-        "probe" => "our own reader hangs",
         other => other,
     }
 }
@@ -197,7 +196,10 @@ mod tests {
         let of = |age| headline(&Report { walk_age_seconds: age, ..Report::default() });
         assert_eq!(of(None), (State::Unknown, "Nothing is known yet".to_owned()));
         assert_eq!(of(Some(3.0)), (State::Well, "Nothing is stuck".to_owned()));
-        assert_eq!(of(Some(300.0)), (State::Unknown, "Nothing was stuck 5 min ago".to_owned()));
+        let old = "Unknown: the threads were last looked at 5 min ago";
+        assert_eq!(of(Some(300.0)), (State::Unknown, old.to_owned()));
+        let unjudged = Report { unjudged: true, walk_age_seconds: Some(3.0), ..Report::default() };
+        assert_eq!(headline(&unjudged).0, State::Unknown);
         let left_out = Report { stalls_left_out: 2, ..Report::default() };
         assert_eq!(headline(&left_out).0, State::Stuck);
     }

@@ -10,7 +10,7 @@ pub mod marks;
 mod refresh;
 pub mod services;
 mod walk;
-mod watch;
+pub mod watch;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
-use crate::base::bounded::label;
+use crate::base::bounded::{GROUP_MAX, label};
 use crate::base::clock::Mono;
 use crate::lane::throttle::walk::{Hierarchy, join, place};
 use crate::sample::{GroupUsage, QuotaRow, QuotasMissed};
@@ -11,8 +11,6 @@ use crate::source::error::SourceError;
 use crate::source::place::CgroupFile;
 use crate::source::{Kept, Reader, cgroup};
 
-/// Longest label, bytes. Paths of containers are about 200: both ends, slice and id, must be whole.
-const LABEL_MAX: usize = 256;
 /// What is read at a slower pace: v2's `cpu.stat`, because each read flushes statistics under a lock that the whole
 /// host shares, and v1's CPU usage, because it would double the cost of a sample.
 const SLOW: Duration = Duration::from_millis(4900);
@@ -99,7 +97,7 @@ impl KeptGroups {
             missed.over_groups = missed.over_groups.saturating_add(1);
             return;
         }
-        let label = label(&[b"/", home.group].concat(), LABEL_MAX);
+        let label = label(&[b"/", home.group].concat(), GROUP_MAX);
         // Two names can have one label (a control character, and the four characters that stand for it). Two series
         // with the same labels would cost the whole page.
         if self.labels.contains(&label) {

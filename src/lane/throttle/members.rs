@@ -1,7 +1,6 @@
 //! Which of the groups that throttle a runnable process is in. A process cannot be asked (`/proc/PID/cgroup` takes
 //! `cgroup_mutex` up to 6.6), so the groups are: only those that throttle, only when somebody starves or burns CPU
-//! time, and the groups
-//! below them, because a quota holds for these as well.
+//! time, and the groups below them, because a quota holds for these as well.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -26,8 +25,8 @@ const REPEAT: Duration = Duration::from_secs(30);
 /// What has been answered.
 #[derive(Debug, Default)]
 pub struct Membership {
-    /// Until when an answer stands.
-    answered: HashMap<Pid, Mono>,
+    /// Until when an answer stands, and whether it was a group.
+    answered: HashMap<Pid, (Mono, bool)>,
     /// With which group the next search begins; not every search comes to all of them.
     next: usize,
 }
@@ -43,12 +42,18 @@ impl Membership {
         missed: &mut QuotasMissed,
     ) -> Vec<Member> {
         let starved: HashSet<Pid> = starved.into_iter().collect();
-        self.answered.retain(|pid, until| starved.contains(pid) && *until > now);
+        let throttling = if starved.is_empty() { BTreeMap::new() } else { kept.throttling(now) };
+        // Where nothing throttles any more, that somebody is in such a group is no longer so.
+        let stands = |until, grouped: bool| until > now && !(grouped && throttling.is_empty());
+        self.answered.retain(|pid, (until, grouped)| starved.contains(pid) && stands(*until, *grouped));
         let wanted: HashSet<Pid> =
             starved.into_iter().filter(|pid| !self.answered.contains_key(pid)).collect();
-        let throttling = if wanted.is_empty() { BTreeMap::new() } else { kept.throttling(now) };
-        if throttling.is_empty() {
+        if wanted.is_empty() {
             return Vec::new();
+        }
+        if throttling.is_empty() {
+            self.answered.extend(wanted.iter().map(|pid| (*pid, (now.plus(AGAIN), false))));
+            return wanted.into_iter().map(|pid| Member { pid, group: None }).collect();
         }
         let begin = self.next % throttling.len();
         let mut search = Search::new(&throttling, begin, wanted);
@@ -61,8 +66,8 @@ impl Membership {
         }
         let everywhere = left == 0 && search.unread == 0;
         let Search { mut found, wanted, .. } = search;
-        self.answered.extend(found.iter().map(|member| (member.pid, now.plus(REPEAT))));
-        self.answered.extend(wanted.iter().map(|pid| (*pid, now.plus(AGAIN))));
+        self.answered.extend(found.iter().map(|member| (member.pid, (now.plus(REPEAT), true))));
+        self.answered.extend(wanted.iter().map(|pid| (*pid, (now.plus(AGAIN), false))));
         if everywhere {
             found.extend(wanted.into_iter().map(|pid| Member { pid, group: None }));
         }

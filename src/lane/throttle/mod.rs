@@ -59,6 +59,8 @@ pub struct ThrottleLane {
     walk_due: Mono,
     step_due: Mono,
     sample_due: Mono,
+    /// Distance of the samples.
+    distance: Duration,
     interval: Duration,
 }
 
@@ -85,6 +87,7 @@ impl ThrottleLane {
             walk_due: now,
             step_due: now,
             sample_due: now,
+            distance: SAMPLE,
         }
     }
 
@@ -93,7 +96,7 @@ impl ThrottleLane {
         let (at, cpu) = (clock::now(), clock::thread_cpu());
         let (rows, ended) = self.kept.sample(whole, at, &mut tools.reader, &mut self.missed);
         let missed = std::mem::take(&mut self.missed);
-        (tools.send)(&Frame::Quotas(Quotas { at, whole, rows, ended, missed }));
+        (tools.send)(&Frame::Quotas(Quotas { at, distance: self.distance, whole, rows, ended, missed }));
         let (starved, kept) = (self.handover.runnable(), &self.kept);
         let members = self.membership.search(starved, kept, at, &mut tools.reader, &mut self.missed);
         if !members.is_empty() {
@@ -101,7 +104,8 @@ impl ThrottleLane {
         }
         // A part of the budget at most: a host full of quotas must not stop the search for new ones.
         let rest = clock::thread_cpu().saturating_sub(cpu).div_f64(self.share * SAMPLES_SHARE);
-        self.sample_due = at.plus(SAMPLE.max(rest));
+        self.distance = SAMPLE.max(rest);
+        self.sample_due = at.plus(self.distance);
     }
 
     /// Searches on for a burst.

@@ -383,6 +383,25 @@ fn starved_processes_are_found_in_groups_that_throttle_and_below_them() {
 }
 
 #[test]
+fn when_nothing_throttles_any_more_nobody_is_in_such_a_group() {
+    let tree = Tree::hybrid();
+    let (host, lane, _) = throttled(&tree, &[("a", "5\n")]);
+    let stamp = Entered::default();
+    let (mut reader, mut missed) = (Reader::for_probe(&host, &stamp), QuotasMissed::default());
+    let mut membership = Membership::default();
+    let now = clock::now();
+    let mut search = |after| {
+        let now = now.plus(Duration::from_secs(after));
+        let found = membership.search(vec![5], &lane.kept, now, &mut reader, &mut missed);
+        found.into_iter().map(|member| member.group).collect::<Vec<_>>()
+    };
+    assert_eq!(search(0), [Some("/a".to_owned())]);
+    assert_eq!(search(5), [], "answered");
+    assert_eq!(search(12), [None], "the group has not throttled for ten seconds");
+    assert_eq!(search(13), [], "answered");
+}
+
+#[test]
 fn a_list_that_is_too_long_is_counted_and_says_nothing_of_who_is_not_found() {
     let tree = Tree::hybrid();
     let long = "1234567\n".repeat(10_000);
