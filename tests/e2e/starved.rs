@@ -159,11 +159,15 @@ fn throttled() {
     let often = ["--tasks.interval", "100ms", "--tasks.look-interval", "50ms", "--tasks.cpu-budget", "1"];
     let args = ["--throttle.interval", "1s", "--starved.threshold", "100ms"];
     let scene = Scene::new(&[&often[..], &args].concat());
-    let stop = Arc::new(AtomicBool::new(false));
-    let (told, pid) = (Arc::clone(&stop), busy.pid());
+    let (begun, stop) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (counts, told, pid) = (Arc::clone(&begun), Arc::clone(&stop), busy.pid());
     let watcher = std::thread::spawn(move || {
         let mut still = Still::of(pid);
         while !told.load(Ordering::SeqCst) {
+            // What was over before the pages began is none of theirs; what goes on then counts from its start.
+            if !counts.load(Ordering::SeqCst) {
+                still.longest = 0.0;
+            }
             still.look();
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -172,6 +176,7 @@ fn throttled() {
     scene.show(&[busy.pid(), free.pid()]);
     let shown = |scene: &Scene| scene.exporter.scrape().value(BY_GROUP, &[("cgroup", &name)]);
     wait_until(Duration::from_secs(10), "the group is on the page", || shown(&scene));
+    begun.store(true, Ordering::SeqCst);
     let mut waits: Vec<f64> = Vec::new();
     for _look in 0..150 {
         let page = scene.exporter.scrape();
