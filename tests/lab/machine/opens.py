@@ -6,6 +6,8 @@ import re
 CALLS = "trace=%file,socket,ioctl,execve"
 CONFIG = "/tmp/stall.toml"
 CGROUPS = "/sys/fs/cgroup"
+# Opened once, to open the rows below them.
+ROOTS = ("/proc", "/sys", CGROUPS)
 
 # Where it begins to act by itself: it opens its configuration. What comes before is the loader's.
 FROM = {"ours": "open.*stall\\.toml"}
@@ -39,6 +41,8 @@ def _path(call):
 def _pattern(row):
     path = re.escape(row.split(" (")[0].replace("PID", "N").replace("TID", "N"))
     path = path.replace(r"\[N/task/\]", "(N/task/)?")
+    # `{cpu,io}` is one of them; the device of a `dm-N` is a number.
+    path = re.sub(r"\\\{([^}]*)\\\}", lambda names: f"({names[1].replace(',', '|')})", path)
     if path == "CGROUP/":
         return CGROUPS + "(/.+)?", True
     return path.replace("CGROUP", CGROUPS + "(/.+)?"), False
@@ -69,7 +73,7 @@ def trespasses(sources, called):
             allowed = False
         else:
             opened, directory = path
-            allowed = opened in (CONFIG, "/proc", CGROUPS) or any(
+            allowed = opened in (CONFIG, *ROOTS) or any(
                 pattern.fullmatch(opened) and (directory or not only) for pattern, only in table
             )
         if not allowed:
