@@ -77,9 +77,9 @@ fn series(found: &[Finding<'_>], out: &mut Snapshot) {
             }
             On::Group(_) | On::Cpu(_) => put(finding.suspects.first(), "", finding.length),
             // Whom it keeps from their CPU; without such it is told by a family of its own, as a device is.
-            On::Spin(party) => {
+            On::Spin(_) => {
                 if let Some(longest) = finding.victims.longest() {
-                    put(Some(&Suspect::of_spin(party)), "", longest);
+                    put(finding.suspects.first(), "", longest);
                 }
             }
             On::Device(_) => {}

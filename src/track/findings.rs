@@ -133,7 +133,7 @@ fn devices<'a>(scene: &Scene<'a>) -> Vec<Finding<'a>> {
         on: On::Device(*device),
         length: device.length(),
         victims: if number < JOINED_MAX { waiting.clone() } else { Victims::default() },
-        suspects: Vec::new(),
+        suspects: vec![Suspect::of_device(*device)],
     };
     scene.devices.iter().enumerate().map(finding).collect()
 }
@@ -147,7 +147,7 @@ fn off_cpu<'a>(scene: &Scene<'a>) -> Vec<Finding<'a>> {
             on: On::Spin(*party),
             length: party.length(),
             victims: Victims::default(),
-            suspects: Vec::new(),
+            suspects: vec![Suspect::of_spin(*party)],
         })
         .collect();
     let by_cpu: HashMap<u32, usize> =

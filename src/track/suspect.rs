@@ -116,9 +116,13 @@ impl<'a> Suspect<'a> {
 
     /// A spin as the one that keeps the threads of its CPU waiting.
     pub fn of_spin(party: Party<'a>) -> Self {
-        let why =
-            format!("it is on the same CPU and has not left the kernel for {}", seconds(party.length()));
+        let why = format!("it has the CPU and has not left the kernel for {}", seconds(party.length()));
         Self::new(Who::Thread(party), Reason::KernelSpin).ground(8, why)
+    }
+
+    /// A device that completes nothing as the cause of its own stall.
+    pub fn of_device(device: StuckDevice<'a>) -> Self {
+        Self::new(Who::Device(device), Reason::DeviceSilent).ground(8, silence(&device))
     }
 
     fn ground(mut self, tenths: u32, why: impl Into<String>) -> Self {
@@ -221,7 +225,11 @@ impl<'a> Case<'_, 'a> {
             throttling.share * 100.0
         );
         if self.scene.throttle_keeps_locks {
-            suspect.ground(3, why)
+            let suspect = suspect.ground(3, why);
+            match self.nature {
+                Some(Nature::Lock) => suspect.ground(1, "what they wait for is a lock, which some task has"),
+                _ => suspect,
+            }
         } else {
             let but = "but this kernel (from 6.18) throttles a task only where it holds no lock";
             suspect.ground(0, why).halved(but)
@@ -291,14 +299,18 @@ impl<'a> Case<'_, 'a> {
             None => 2,
             Some(_) => return None,
         };
-        let length = seconds(device.length());
-        let why = if device.suspended {
-            format!("device mapper has held it back (suspended) for {length}")
-        } else {
-            format!("{} I/O in flight and none completed for {length}", device.inflight)
-        };
-        let suspect = Suspect::new(Who::Device(device), Reason::DeviceSilent).ground(tenths, why);
+        let suspect =
+            Suspect::new(Who::Device(device), Reason::DeviceSilent).ground(tenths, silence(&device));
         Some(suspect.timed(Began::of(device.since, self.first)))
+    }
+}
+
+fn silence(device: &StuckDevice<'_>) -> String {
+    let length = seconds(device.length());
+    if device.suspended {
+        format!("device mapper has held it back (suspended) for {length}")
+    } else {
+        format!("{} I/O in flight and none completed for {length}", device.inflight)
     }
 }
 

@@ -311,7 +311,8 @@ fn unrelated_hangs_do_not_accuse_each_other_and_io_is_held_by_no_thread() {
     scene.starved = vec![party("make", 55)];
     scene.spinning = vec![Party { cpu: Some(1), spins: true, ..party("vhost", 60) }];
     let found = told(&mut scene);
-    assert!(found.iter().all(|finding| finding.suspects.is_empty()), "{found:?}");
+    let mut others = found.iter().filter(|finding| !matches!(finding.on, On::Spin(_)));
+    assert!(others.all(|finding| finding.suspects.is_empty()), "{found:?}");
 }
 
 #[test]

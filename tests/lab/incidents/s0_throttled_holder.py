@@ -13,6 +13,7 @@ def run(story):
     story.observe()
     holder = story.fault("hold rtnl 2 debt", before=quota)
     holder.wait_for("acquired", 10)
+    story.tells(15)
     holder.wait_for("released", 120)
     story.watch(12)
 
@@ -20,6 +21,7 @@ def run(story):
 def expect(seen):
     held = seen.held()
     seen.wedged(held)
+    seen.told("network configuration lock (rtnl_mutex)", "bird", "agent.service", "was throttled in", "Lift the quota")
     for service in ("bird", "dpvs"):
         series = f'stall_service_blocked_seconds{{service="{service}"}}'
         seen.sees(series, 2, held, within=8)

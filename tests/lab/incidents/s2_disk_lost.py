@@ -23,7 +23,9 @@ def run(story):
     story.observe()
     story.run("kill -STOP $(cat /run/nbd.pid)")
     story.mark("lost")
-    story.watch(35)
+    story.watch(20)
+    story.tells(0)
+    story.watch(15)
     story.mark("back")
     story.run("kill -CONT $(cat /run/nbd.pid)")
     story.watch(12)
@@ -32,6 +34,7 @@ def run(story):
 def expect(seen):
     lost = seen.marks["lost"], seen.marks["back"]
     seen.wedged(lost)
+    seen.told("the journal of a filesystem", "nbd0", "I/O in flight and none completed", "Do not run sync")
     series = 'stall_service_blocked_seconds{service="syslog"}'
     seen.sees(series, 2, lost, within=8)
     seen.reaches(series, 5, lost, within=10)

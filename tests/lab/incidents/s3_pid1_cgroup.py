@@ -7,6 +7,7 @@ def run(story):
     holder = story.fault("hold cgroup 25 sleep")
     holder.wait_for("acquired", 10)
     story.run("kill -USR1 1")
+    story.tells(12)
     holder.wait_for("released", 60)
     story.watch(12)
 
@@ -14,6 +15,7 @@ def run(story):
 def expect(seen):
     held = seen.held()
     seen.wedged(held)
+    seen.told("the lock of all control groups (cgroup_mutex)", "kubelet", "PID 1", "Do not close the shell")
     for service in ("init", "kubelet"):
         series = f'stall_service_blocked_seconds{{service="{service}"}}'
         seen.sees(series, 2, held, within=8)

@@ -150,6 +150,12 @@ class Seen:
         if hits:
             row["sees"] = min(round(hits[0], 1), row.get("sees", math.inf))
 
+    def told(self, *words):
+        """What /stalls told a person has these words."""
+        said = self.facts.get("told", "")
+        missing = [word for word in words if word not in said]
+        self.check("/stalls tells it", said and not missing, f"missing: {missing}" if missing else " … ".join(words))
+
     def names(self, labels, span, within=15):
         """The page names who holds the lock: labels of stall_suspect_seconds."""
         hits = self.reaches(f"{SUSPECT}{{{labels}}}", 0.001, span, within)

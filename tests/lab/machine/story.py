@@ -171,6 +171,13 @@ class Story:
         """Keeps what a script prints, so that the result shows the state that was tried and not only the silence."""
         self.notes[what] = " ".join(self.run(script).split())
 
+    def tells(self, seconds):
+        """Waits, and keeps what /stalls then tells a person, as the terminal shows it."""
+        time.sleep(seconds)
+        told = "told by `stall_exporter stalls`"
+        self.note(told, "/lab/stall_exporter stalls --url http://127.0.0.1:10100/")
+        self.facts["told"] = self.notes[told]
+
     def mark(self, name):
         """Remembers this moment by a name that expectations can use."""
         self.marks[name] = self.now()
