@@ -128,15 +128,8 @@ impl Work for PressureLane {
 mod tests {
     use super::*;
     use crate::config::Roots;
-    use crate::source::paths::RowId;
-    use crate::source::{Host, Stamp};
+    use crate::source::{Host, NoStamp};
     use std::fs;
-
-    struct NoStamp;
-
-    impl Stamp for NoStamp {
-        fn enter(&self, _row: RowId, _subject: u32) {}
-    }
 
     /// All frames of one turn on a tree of these files.
     fn turn(files: &[(&str, &str)], groups: &[&str]) -> Vec<Frame> {

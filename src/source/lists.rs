@@ -65,14 +65,7 @@ impl Reader<'_> {
 mod tests {
     use super::*;
     use crate::config::Roots;
-    use crate::source::paths::RowId;
-    use crate::source::{Host, Stamp};
-
-    struct NoStamp;
-
-    impl Stamp for NoStamp {
-        fn enter(&self, _row: RowId, _subject: u32) {}
-    }
+    use crate::source::{Host, NoStamp};
 
     fn lines(text: &str) -> (Vec<String>, Result<bool, SourceError>) {
         let tree = tempfile::tempdir().unwrap();
