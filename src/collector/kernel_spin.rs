@@ -16,6 +16,7 @@ use crate::base::units::Tid;
 use crate::collector::{Slice, World};
 use crate::exposition::desc::{Desc, Kind};
 use crate::snapshot::Snapshot;
+use crate::track::scene::Name;
 use crate::track::spins::Spin;
 
 /// Most names on the page, whatever `blocked.top` says.
@@ -52,7 +53,7 @@ fn show(world: &World<'_>, out: &mut Snapshot) {
     let spins: Vec<&Spin> = spins.collect();
     let mut names: BTreeMap<String, f64> = BTreeMap::new();
     for spin in &spins {
-        let longest = names.entry(name(spin)).or_default();
+        let longest = names.entry(Name::of_spin(spin).of_series().to_string()).or_default();
         *longest = longest.max(spin.length().as_secs_f64());
     }
     let most = world.config.blocked.top.min(TOP_MAX);
@@ -63,15 +64,6 @@ fn show(world: &World<'_>, out: &mut Snapshot) {
     out.set(&VICTIMS, &[], victims.len() as f64);
     let longest = victims.values().max().copied().unwrap_or_default();
     out.set(&VICTIM_SECONDS, &[], longest.as_secs_f64());
-}
-
-/// A worker is whoever the pool took; what it does is its name.
-fn name(spin: &Spin) -> String {
-    match &spin.work {
-        _ if !spin.comm.starts_with("kworker/") => spin.comm.clone(),
-        Some(work) => format!("kworker+{work}"),
-        None => "kworker".to_owned(),
-    }
 }
 
 /// Who waits for the CPUs of the spins, and how long. A kernel thread may be known by two lanes.
@@ -187,7 +179,7 @@ mod tests {
             runnable: Some(Looks { first: at(1), last: at(last) }),
         };
         let threads = vec![kthread(14, 1, 15), kthread(15, 2, 2), kthread(16, 3, 15), kthread(20, 1, 4)];
-        tracks.observe(Frame::Kthreads(KthreadSamples { whole: true, threads, left_out: 0 }));
+        tracks.observe(Frame::Kthreads(KthreadSamples { whole: true, threads, ..KthreadSamples::default() }));
         let expect = [
             ("stall_kernel_spin_seconds_max kworker", 10.0),
             ("stall_kernel_spin_seconds_max kworker+flush-8:0", 10.0),

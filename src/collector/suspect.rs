@@ -82,7 +82,7 @@ fn series(found: &[Finding<'_>], out: &mut Snapshot) {
                     put(finding.suspects.first(), "", longest);
                 }
             }
-            On::Device(_) => {}
+            On::Device(_) | On::Packets(_) => {}
         }
     }
     let mut series: Vec<([String; 4], Duration)> = longest.into_iter().collect();

@@ -18,7 +18,7 @@ use tiny_http::Method;
 
 use super::Site;
 use super::gzip::Cache;
-use super::permit::{Permit, Permits};
+use super::permit::{Permit, Rooms};
 use super::request::{Parsed, Request, parse};
 use super::response::{Answer, Code, Form, Output, Sent};
 use super::routes::{Route, Scrape, is_fresh, route, too_many};
@@ -52,8 +52,8 @@ pub struct Turn<'a> {
     pub zipped: &'a mut Cache,
     /// What the newest page says is stuck, rendered.
     pub told: &'a mut told::Cache,
-    /// Room for scrapes.
-    pub permits: &'a Permits,
+    /// Room for scrapes and for people.
+    pub rooms: &'a Rooms,
 }
 
 /// What `poll` said about the socket.
@@ -271,8 +271,8 @@ impl Conn {
         log::debug!("{} {:?}", request.method, request.path);
         match route(request, turn.page) {
             Route::Now(answer) => self.respond(answer, form, None, turn),
-            Route::Scrape(wanted) => match turn.permits.take() {
-                None => self.respond(too_many(turn.site.web.max_requests), form, None, turn),
+            Route::Scrape(wanted) => match turn.rooms.of(wanted).take() {
+                None => self.respond(too_many(turn.rooms.of(wanted).max()), form, None, turn),
                 Some(permit) => {
                     let patience = request.scrape_timeout.map_or(Duration::MAX, |timeout| timeout / 2);
                     let fresh = is_fresh(turn.page, turn.now);

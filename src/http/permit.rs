@@ -1,6 +1,12 @@
-//! Room for scrapes: how many may wait or be written at once.
+//! Room for scrapes: how many may wait or be written at once. People and Prometheus have a room of their own each: in
+//! an incident a team reloads `/stalls`, and the alert rules must be evaluated all the same.
 
 use std::rc::Rc;
+
+use super::routes::Wanted;
+
+/// Most answers to people at once.
+pub const PEOPLE_MAX: usize = 8;
 
 /// Room for one scrape; given back when dropped, on whatever way the connection ends.
 #[derive(Debug)]
@@ -26,6 +32,11 @@ impl Permits {
         Self { token: Rc::new(()), max }
     }
 
+    /// How many there is room for.
+    pub const fn max(&self) -> usize {
+        self.max
+    }
+
     /// Whether there is room.
     pub fn any_left(&self) -> bool {
         // One count is our own.
@@ -35,6 +46,33 @@ impl Permits {
     /// Room for one more; `None` when all is taken.
     pub fn take(&self) -> Option<Permit> {
         self.any_left().then(|| Permit(Rc::clone(&self.token)))
+    }
+}
+
+/// The rooms.
+#[derive(Debug)]
+pub struct Rooms {
+    scrapes: Permits,
+    people: Permits,
+}
+
+impl Rooms {
+    /// Room for `max` scrapes, and for people.
+    pub fn new(max: usize) -> Self {
+        Self { scrapes: Permits::new(max), people: Permits::new(PEOPLE_MAX) }
+    }
+
+    /// The room for what is wanted.
+    pub const fn of(&self, wanted: Wanted) -> &Permits {
+        match wanted {
+            Wanted::Metrics => &self.scrapes,
+            Wanted::Stalls(..) => &self.people,
+        }
+    }
+
+    /// Whether one of them is full.
+    pub fn any_full(&self) -> bool {
+        !self.scrapes.any_left() || !self.people.any_left()
     }
 }
 

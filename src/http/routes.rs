@@ -66,9 +66,9 @@ pub fn is_fresh(page: &Page, now: Mono) -> bool {
     !page.text.is_empty() && now.since(page.built) < FRESH
 }
 
-/// The answer to a scrape for which there is no room.
-pub fn too_many(scrapes_max: usize) -> Answer {
-    let line = format!("{scrapes_max} scrapes are being answered already");
+/// The answer to a request of a sort of which so many are being answered.
+pub fn too_many(most: usize) -> Answer {
+    let line = format!("{most} requests like this are being answered already");
     Answer::line(Code::Unavailable, line).with("Retry-After", "1")
 }
 

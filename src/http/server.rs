@@ -11,7 +11,7 @@ use rustix::net::{SocketFlags, accept_with};
 
 use super::conn::{Conn, Signs, Turn};
 use super::gzip::Cache;
-use super::permit::Permits;
+use super::permit::Rooms;
 use super::{Listeners, Site, told};
 use crate::base::clock::{self, Mono};
 use crate::runtime::board::Page;
@@ -31,7 +31,7 @@ pub struct Server<'a> {
     at_work: Option<usize>,
     zipped: Cache,
     told: told::Cache,
-    permits: Permits,
+    rooms: Rooms,
     /// A descriptor held back, so that one can be had when there is none left.
     reserve: Option<OwnedFd>,
     accept_from: Mono,
@@ -56,7 +56,7 @@ impl<'a> Server<'a> {
             at_work: None,
             zipped: Cache::default(),
             told: told::Cache::default(),
-            permits: Permits::new(site.web.max_requests),
+            rooms: Rooms::new(site.web.max_requests),
             reserve: reserve(),
             accept_from: Mono::default(),
         }
@@ -141,10 +141,10 @@ impl<'a> Server<'a> {
         })
     }
 
-    /// While there is no room for another scrape, responses that are not being taken end early: a crowd that never
-    /// reads must not keep Prometheus out until the write deadline.
+    /// While a room is full, responses that are not being taken end early: a crowd that never reads must not keep
+    /// Prometheus out until the write deadline.
     fn shed(&mut self, flags: &mut Vec<PollFlags>, now: Mono) {
-        if self.permits.any_left() {
+        if !self.rooms.any_full() {
             return;
         }
         for index in (0..flags.len()).rev() {
@@ -175,7 +175,7 @@ impl<'a> Server<'a> {
         };
         self.at_work = Some(index);
         let (zipped, told) = (&mut self.zipped, &mut self.told);
-        let mut turn = Turn { site: self.site, now, page, zipped, told, permits: &self.permits };
+        let mut turn = Turn { site: self.site, now, page, zipped, told, rooms: &self.rooms };
         let open = conn.advance(signs, &mut turn);
         self.at_work = None;
         if !open {

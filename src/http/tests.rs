@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::net::sockopt;
 
+use super::permit::PEOPLE_MAX;
 use super::stats::Timeout;
 use super::*;
 use crate::base::clock::{self, Mono};
@@ -335,15 +336,11 @@ fn what_is_stuck_is_told_to_people_and_to_programs() {
 }
 
 #[test]
-fn what_is_stuck_is_as_fresh_as_a_scrape_and_shares_its_room() {
-    let port = Port::open(Web { max_requests: 1, ..limits() }, Engine::Stuck);
+fn what_is_stuck_is_as_fresh_as_a_scrape() {
+    let port = Port::open(limits(), Engine::Stuck);
     let mut waiting = port.client();
     waiting.send("GET /stalls HTTP/1.1\r\n\r\n");
     until("it asks for a tick", || port.board.engine_woken() == 1);
-    for path in ["/stalls", "/stalls.json", "/metrics"] {
-        let refused = port.get(path);
-        assert_eq!((refused.code, refused.header("Retry-After")), (503, Some("1")), "{path}");
-    }
     publish(&port.board, b"now 1\n", 1);
     assert_eq!(waiting.reply().code, 200);
     let empty = Port::open(Web { scrape_deadline: Duration::from_millis(20), ..limits() }, Engine::Silent);
@@ -538,7 +535,7 @@ fn scrapes_above_the_limit_are_told_to_come_back() {
     until("three tickets", || port.board.engine_woken() == 3);
     let refused = port.get("/metrics");
     assert_eq!((refused.code, refused.header("Retry-After")), (503, Some("1")));
-    assert_eq!(refused.text(), "3 scrapes are being answered already\n");
+    assert_eq!(refused.text(), "3 requests like this are being answered already\n");
     assert_eq!(port.get("/-/healthy").code, 200);
     publish(&port.board, b"now 1\n", 3);
     for client in &mut waiting {
@@ -546,6 +543,25 @@ fn scrapes_above_the_limit_are_told_to_come_back() {
     }
     publish(&port.board, b"now 1\n", u64::MAX);
     assert_eq!(waiting[0].get("/metrics").code, 200, "their room is free again");
+}
+
+#[test]
+fn people_who_read_take_no_room_from_scrapes_nor_scrapes_from_them() {
+    let port = Port::open(Web { max_requests: 1, ..limits() }, Engine::Stuck);
+    let mut people: Vec<_> = (0..PEOPLE_MAX).map(|_| port.client()).collect();
+    for (number, client) in people.iter_mut().enumerate() {
+        client.send("GET /stalls HTTP/1.1\r\n\r\n");
+        until("a ticket for each", || port.board.engine_woken() == number as u64 + 1);
+    }
+    let refused = port.get("/stalls.json");
+    assert_eq!((refused.code, refused.header("Retry-After")), (503, Some("1")), "the people's room is full");
+    let mut scrape = port.client();
+    scrape.send("GET /metrics HTTP/1.1\r\n\r\n");
+    until("a ticket for the scrape", || port.board.engine_woken() == PEOPLE_MAX as u64 + 1);
+    assert_eq!(port.get("/metrics").code, 503, "and so is the scrapes'");
+    publish(&port.board, b"now 1\n", u64::MAX);
+    assert_eq!(scrape.reply().code, 200);
+    assert!(people.iter_mut().all(|client| client.reply().code == 200));
 }
 
 // ---- abuse

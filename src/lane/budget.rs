@@ -3,10 +3,30 @@
 
 use std::time::Duration;
 
-use crate::base::clock::{Mono, nanos};
+use crate::base::clock::{self, Mono, nanos};
 
 /// How much unspent budget is kept.
 const DEPTH: Duration = Duration::from_secs(60);
+
+/// The CPU time of this thread since a turn began.
+#[derive(Debug, Clone, Copy)]
+pub struct Turn {
+    /// When it began.
+    pub began: Mono,
+    cpu: Duration,
+}
+
+impl Turn {
+    /// Begins now.
+    pub fn begin() -> Self {
+        Self { began: clock::now(), cpu: clock::thread_cpu() }
+    }
+
+    /// What it has cost so far.
+    pub fn cost(&self) -> Duration {
+        clock::thread_cpu().saturating_sub(self.cpu)
+    }
+}
 
 /// A bucket of CPU time.
 #[derive(Debug, Clone)]
@@ -33,6 +53,14 @@ impl Budget {
         let filled = self.share * float(now.since(self.filled));
         self.tokens = (self.tokens + filled).min(self.share * float(DEPTH)) - float(spent);
         self.filled = now;
+    }
+
+    /// Ends a turn: takes its cost, and says when the next one may begin, `interval` after this one began or, when the
+    /// budget does not allow that, later.
+    pub fn next(&mut self, turn: &Turn, interval: Duration) -> Mono {
+        let cost = turn.cost();
+        self.spend(cost, clock::now());
+        turn.began.plus(interval).max(self.due(cost))
     }
 
     /// The earliest moment at which an expense like `expected` fits.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::base::bounded::{LABEL_MAX, label};
 use crate::base::clock::{self, Mono};
 use crate::config::Config;
-use crate::lane::budget::Budget;
+use crate::lane::budget::{Budget, Turn};
 use crate::lane::{Tools, Work};
 use crate::sample::{DiskRow, Disks, Frame, Lane};
 use crate::source::error::SourceError;
@@ -141,11 +141,11 @@ fn suspended(number: u32, reader: &mut Reader<'_>) -> Option<bool> {
 
 impl Work for DevicesLane {
     fn turn(&mut self, tools: &mut Tools<'_>) -> Mono {
-        let (began, cpu) = (clock::now(), clock::thread_cpu());
+        let turn = Turn::begin();
         let looked = if self.on {
             self.look(&mut tools.reader)
         } else {
-            Ok((Disks { begin: began, end: began, whole: true, ..Disks::default() }, None))
+            Ok((Disks { begin: turn.began, end: turn.began, whole: true, ..Disks::default() }, None))
         };
         let failed = match looked {
             Ok((disks, failed)) => {
@@ -157,10 +157,8 @@ impl Work for DevicesLane {
         if let Some(error) = failed {
             (tools.send)(&Frame::Failed { lane: Lane::Devices, why: error.to_string() });
         }
-        let spent = clock::thread_cpu().saturating_sub(cpu);
-        self.budget.spend(spent, clock::now());
-        let due = began.plus(INTERVAL).max(self.budget.due(spent));
-        self.interval = due.since(began);
+        let due = self.budget.next(&turn, INTERVAL);
+        self.interval = due.since(turn.began);
         due
     }
 

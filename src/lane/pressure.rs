@@ -11,7 +11,7 @@ use crate::base::bounded::{GROUP_MAX, label};
 use crate::base::clock::{self, Mono};
 use crate::base::units::Resource;
 use crate::config::Config;
-use crate::lane::budget::Budget;
+use crate::lane::budget::{Budget, Turn};
 use crate::lane::{Tools, Work};
 use crate::sample::{Frame, Lane, PressureRow, Pressures};
 use crate::source::Reader;
@@ -106,16 +106,18 @@ fn rows<'p>(
 
 impl Work for PressureLane {
     fn turn(&mut self, tools: &mut Tools<'_>) -> Mono {
-        let (began, cpu) = (clock::now(), clock::thread_cpu());
+        let turn = Turn::begin();
         if self.on {
             self.look(tools);
         } else {
-            (tools.send)(&Frame::Pressures(Pressures { at: began, groups: true, ..Pressures::default() }));
+            (tools.send)(&Frame::Pressures(Pressures {
+                at: turn.began,
+                groups: true,
+                ..Pressures::default()
+            }));
         }
-        let spent = clock::thread_cpu().saturating_sub(cpu);
-        self.budget.spend(spent, clock::now());
-        let due = began.plus(INTERVAL).max(self.budget.due(spent));
-        self.interval = due.since(began);
+        let due = self.budget.next(&turn, INTERVAL);
+        self.interval = due.since(turn.began);
         due
     }
 

@@ -11,6 +11,8 @@ use crate::sample::Mark;
 /// What became of the sampled kernel threads since the last frame.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KthreadSamples {
+    /// When they were told.
+    pub at: Mono,
     /// All that are sampled are here; those that are not have ended or are no longer sampled.
     pub whole: bool,
     /// The threads.

@@ -49,13 +49,13 @@ pub struct Report {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Stall {
-    /// `blocked`, `starved`, `kernel_spin` or `disk`.
+    /// `blocked`, `starved`, `kernel_spin`, `late` or `disk`.
     pub kind: String,
     /// The same for the same stall as long as it lasts: the kind and what it is on.
     pub key: String,
     /// One sentence: what is stuck and on what.
     pub title: String,
-    /// How long, at least.
+    /// How long, at least; of what is `late` the longest of its waits in the last minute.
     pub seconds: f64,
     /// What the sentence means, for someone who does not know the kernel's words.
     pub explain: String,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::base::clock::Mono;
 use crate::track::resource::{Nature, Resource, function};
-use crate::track::scene::{Party, Scene, StuckDevice, longest};
+use crate::track::scene::{LatePackets, Party, Scene, StuckDevice, longest};
 use crate::track::suspect::{Suspect, of_starved, of_waiters};
 
 /// Most stalls of each sort that suspects and victims are looked for, the longest first. Of the others only how long is
@@ -27,6 +27,8 @@ pub enum On<'a> {
     Cpu(Option<u32>),
     /// A thread that does not leave the kernel; the victims are those behind it on its CPU.
     Spin(Party<'a>),
+    /// Packets of a CPU that come late again and again; nobody is listed, as nobody stands still for long.
+    Packets(LatePackets),
     /// A device that completes nothing; the victims are those who wait for I/O.
     Device(StuckDevice<'a>),
 }
@@ -91,6 +93,7 @@ pub fn findings<'a>(scene: &Scene<'a>) -> Vec<Finding<'a>> {
     let mut found = blocked(scene);
     found.extend(devices(scene));
     found.extend(off_cpu(scene));
+    found.extend(packets(scene));
     found.sort_by_key(|finding| std::cmp::Reverse(finding.length));
     found
 }
@@ -174,6 +177,17 @@ fn off_cpu<'a>(scene: &Scene<'a>) -> Vec<Finding<'a>> {
     let mut found: Vec<Finding<'a>> = starved.collect();
     found.extend(spins);
     found
+}
+
+/// The CPUs whose packets come late. Where `ksoftirqd` stands still for good, that is the story.
+fn packets<'a>(scene: &Scene<'a>) -> impl Iterator<Item = Finding<'a>> {
+    let stands = |packets: &&LatePackets| scene.kthreads.iter().any(|party| party.tid == packets.tid);
+    scene.packets.iter().filter(move |packets| !stands(packets)).map(|packets| Finding {
+        on: On::Packets(*packets),
+        length: packets.lateness.longest,
+        victims: Victims::default(),
+        suspects: of_starved(scene, None, Some(packets.cpu)),
+    })
 }
 
 /// Who does not get a CPU, each thread once: a kernel thread may be known by two lanes.

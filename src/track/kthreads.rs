@@ -13,6 +13,7 @@ use crate::base::kthread::{Kind, Kthread};
 use crate::base::units::Tid;
 use crate::sample::{KthreadSample, KthreadSamples, Mark, Step};
 use crate::track::histogram::Histogram;
+use crate::track::late::{Late, Lateness};
 
 /// Upper bounds of the histogram, seconds. The lowest takes what is no stall.
 pub const RUN_DELAY_BOUNDS: &[f64] =
@@ -30,6 +31,8 @@ struct Known {
     wait: Option<(Mono, Mono)>,
     /// Part of a wait that ended on one CPU's queue and goes on in another's.
     carried_ns: u64,
+    /// Its waits that were long enough to be felt.
+    late: Late,
 }
 
 impl Known {
@@ -86,7 +89,7 @@ impl Kthreads {
             self.known.retain(|tid, _| there.contains(tid));
         }
         for sample in &samples.threads {
-            self.sample(sample);
+            self.sample(sample, samples.at);
         }
     }
 
@@ -111,6 +114,11 @@ impl Kthreads {
         self.known.iter().filter_map(|(tid, known)| Some((*tid, known.thread, known.wait?)))
     }
 
+    /// The threads whose waits come back, at `now`.
+    pub fn late(&self, now: Mono) -> impl Iterator<Item = (Tid, Kthread, Lateness)> + '_ {
+        self.known.iter().filter_map(move |(tid, known)| Some((*tid, known.thread, known.late.told(now)?)))
+    }
+
     /// Sums by name and CPU.
     pub fn sums(&self) -> impl Iterator<Item = (Kthread, Sums)> + '_ {
         self.sums.iter().map(|(thread, sums)| (*thread, *sums))
@@ -121,8 +129,8 @@ impl Kthreads {
         self.finished.iter().map(|(kind, finished)| (*kind, finished))
     }
 
-    fn sample(&mut self, sample: &KthreadSample) {
-        let before = self.known.remove(&sample.tid).filter(|known| known.continues(sample));
+    fn sample(&mut self, sample: &KthreadSample, at: Mono) {
+        let mut before = self.known.remove(&sample.tid).filter(|known| known.continues(sample));
         let told = sample.steps.iter().fold(Sums::default(), |mut sum, step| {
             sum.add(*step);
             sum
@@ -139,6 +147,7 @@ impl Kthreads {
             wait_ns: sample.wait_ns,
             wait: None,
             carried_ns: before.as_ref().map_or(0, |known| known.carried_ns),
+            late: before.as_mut().map(|known| std::mem::take(&mut known.late)).unwrap_or_default(),
         };
         known.wait = sample.runnable.map(|looks| {
             // The same thread that has not moved since is in the same wait, whoever looked at it before.
@@ -157,7 +166,7 @@ impl Kthreads {
             None => (moved, [].as_slice()),
         };
         for step in std::iter::once(&rest).chain(steps) {
-            self.book(&mut known, *step);
+            self.book(&mut known, *step, at);
         }
         self.known.insert(sample.tid, known);
     }
@@ -171,7 +180,7 @@ impl Kthreads {
     }
 
     /// The histogram rule.
-    fn book(&mut self, known: &mut Known, step: Step) {
+    fn book(&mut self, known: &mut Known, step: Step, at: Mono) {
         let finished = self
             .finished
             .entry(known.thread.kind)
@@ -182,7 +191,11 @@ impl Kthreads {
             return;
         };
         known.carried_ns = 0;
-        finished.waits.observe(Duration::from_nanos(wait_ns).as_secs_f64());
+        let wait = Duration::from_nanos(wait_ns);
+        // Of several waits the mean is what the longest had at least: nobody is called late for their sum.
+        let at_least = wait.checked_div(u32::try_from(step.slices).unwrap_or(u32::MAX)).unwrap_or_default();
+        known.late.add(at_least, at);
+        finished.waits.observe(wait.as_secs_f64());
         finished.waits.observe_times(0.0, others);
         finished.coarse = finished.coarse.saturating_add(u64::from(others > 0));
     }
@@ -210,7 +223,7 @@ mod tests {
     }
 
     fn frame(threads: Vec<KthreadSample>) -> KthreadSamples {
-        KthreadSamples { whole: true, threads, left_out: 0 }
+        KthreadSamples { whole: true, threads, ..KthreadSamples::default() }
     }
 
     fn buckets(tracker: &Kthreads) -> Vec<u64> {
@@ -273,6 +286,21 @@ mod tests {
         assert_eq!(longest(&tracker), 10, "it ran in between");
         tracker.observe(&frame(vec![sample(8, 0, &[])]));
         assert_eq!(longest(&tracker), 0);
+    }
+
+    #[test]
+    fn only_waits_that_were_long_each_make_a_thread_late() {
+        let mut tracker = Kthreads::default();
+        let at = Mono::from_nanos(1_000 * MS);
+        tracker.observe(&frame(vec![sample(10, 0, &[])]));
+        let many = sample(30, 900 * MS, &[(20, 900 * MS)]);
+        tracker.observe(&KthreadSamples { at, ..frame(vec![many]) });
+        assert_eq!(tracker.late(at).count(), 0, "twenty waits of 45 ms");
+        let three = sample(34, 1700 * MS, &[(1, 200 * MS), (2, 400 * MS), (1, 200 * MS)]);
+        tracker.observe(&KthreadSamples { at, ..frame(vec![three]) });
+        let (tid, thread, lateness) = tracker.late(at).next().unwrap();
+        assert_eq!((tid, thread), (14, SOFT));
+        assert_eq!((lateness.times, lateness.longest), (3, Duration::from_millis(200)));
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod findings;
 pub mod histogram;
 pub mod kind;
 pub mod kthreads;
+pub mod late;
 pub mod load;
 pub mod pressure;
 pub mod quotas;

@@ -6,15 +6,16 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::base::clock::Mono;
-use crate::base::kthread::Kthread;
+use crate::base::kthread::{self, Kthread};
 use crate::base::units::{Pid, Tid};
 use crate::sample::Lane;
 use crate::track::Tracks;
 use crate::track::kind::Kind;
+use crate::track::late::Lateness;
 use crate::track::quotas::{Quotas, Throttling};
 use crate::track::resource::{Resource, Resources};
 use crate::track::spins::Spin;
-use crate::track::waits::Wait;
+use crate::track::waits::{Wait, comm_group};
 
 /// What a thread is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,10 +29,15 @@ pub enum Name<'a> {
 }
 
 impl<'a> Name<'a> {
+    /// What a spinning thread is called.
+    pub fn of_spin(spin: &'a Spin) -> Self {
+        spin.work.as_deref().map_or(Self::Comm(&spin.comm), Self::Worker)
+    }
+
     /// The name for a series: of a kworker whose work is not known, without its number.
     pub fn of_series(self) -> Self {
         match self {
-            Self::Comm(comm) if comm.starts_with("kworker/") => Self::Comm("kworker"),
+            Self::Comm(comm) => Self::Comm(comm_group(comm)),
             name => name,
         }
     }
@@ -101,7 +107,7 @@ impl<'a> Party<'a> {
         Self {
             tid: spin.tid,
             pid: spin.pid,
-            name: spin.work.as_deref().map_or(Name::Comm(&spin.comm), Name::Worker),
+            name: Name::of_spin(spin),
             since: spin.since,
             last: spin.last,
             cpu: spin.cpu,
@@ -152,6 +158,17 @@ impl StuckDevice<'_> {
     }
 }
 
+/// A CPU whose packets come late again and again: its `ksoftirqd` waits for it, each time too short for a stall.
+#[derive(Debug, Clone, Copy)]
+pub struct LatePackets {
+    /// The CPU.
+    pub cpu: u32,
+    /// Its `ksoftirqd`.
+    pub tid: Tid,
+    /// How often, and how long at the longest.
+    pub lateness: Lateness,
+}
+
 /// From which length on each sort is a stall.
 #[derive(Debug, Clone, Copy)]
 pub struct Thresholds {
@@ -186,6 +203,8 @@ pub struct Scene<'a> {
     pub devices: Vec<StuckDevice<'a>>,
     /// Sampled kernel threads that have waited for their CPU past the threshold.
     pub kthreads: Vec<Party<'a>>,
+    /// CPUs whose packets come late, the latest first.
+    pub packets: Vec<LatePackets>,
     /// From which length on each sort is a stall.
     pub thresholds: Thresholds,
     /// Groups with a CPU quota.
@@ -230,6 +249,7 @@ impl<'a> Scene<'a> {
             spinning: longest(tracks.spins.iter().map(Party::of_spin).filter(of_tasks)),
             devices,
             kthreads: longest(kthreads.filter(late)),
+            packets: late_packets(tracks, now),
             thresholds,
             quotas: &tracks.quotas,
         }
@@ -260,6 +280,16 @@ fn stuck_devices(tracks: &Tracks) -> Vec<StuckDevice<'_>> {
     let mut stuck: Vec<StuckDevice<'_>> = stuck.collect();
     stuck.sort_by_key(|device| (std::cmp::Reverse(device.length()), device.device));
     stuck
+}
+
+fn late_packets(tracks: &Tracks, now: Mono) -> Vec<LatePackets> {
+    let late = tracks.kthreads.late(now).filter(|(_, thread, _)| thread.kind == kthread::Kind::Ksoftirqd);
+    let packets = late.filter_map(|(tid, thread, lateness)| {
+        Some(LatePackets { cpu: u32::from(thread.cpu?), tid, lateness })
+    });
+    let mut packets: Vec<LatePackets> = packets.collect();
+    packets.sort_by_key(|packets| (std::cmp::Reverse(packets.lateness.longest), packets.cpu));
+    packets
 }
 
 /// The longest first.

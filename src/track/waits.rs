@@ -67,9 +67,9 @@ impl Wait {
         self.last.since(self.since)
     }
 
-    /// Its name for a series: a worker is whoever the pool took; its number says nothing.
+    /// Its name for a series.
     pub fn comm_group(&self) -> &str {
-        if self.comm.starts_with("kworker/") { "kworker" } else { &self.comm }
+        comm_group(&self.comm)
     }
 
     /// What kind of wait it is.
@@ -108,6 +108,11 @@ impl Wait {
     pub fn confirmed_item(&self) -> bool {
         self.hint == Hint::WorkItem && self.letter == Some(State::Uninterruptible)
     }
+}
+
+/// A thread's name for a series: a worker is whoever the pool took; its number says nothing.
+pub fn comm_group(comm: &str) -> &str {
+    if comm.starts_with("kworker/") { "kworker" } else { comm }
 }
 
 /// All waits of one sort.

@@ -126,7 +126,7 @@ fn above_the_limit_scrapes_are_told_to_come_back() {
     });
     let refused = refused.expect("it was waited for");
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
-    assert_eq!(refused.text(), "1 scrapes are being answered already\n");
+    assert_eq!(refused.text(), "1 requests like this are being answered already\n");
     assert_eq!(client.get("/-/healthy", "").status, 200, "only scrapes need room");
     // Between two of its answers a deaf client leaves its room for a moment, so the first good scrape need not be the
     // end of it.

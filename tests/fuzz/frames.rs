@@ -71,6 +71,7 @@ fn of_threads() -> Vec<Frame> {
             ..Detail::default()
         }]),
         Frame::Kthreads(KthreadSamples {
+            at: at(100),
             whole: true,
             threads: vec![KthreadSample {
                 tid: 15,

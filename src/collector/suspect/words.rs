@@ -5,7 +5,8 @@ use crate::config::Config;
 use crate::snapshot::stall::{SUSPECTS_MAX, Stall, Suspect, TASKS_MAX, Task, Wchan};
 use crate::track::findings::{Finding, On};
 use crate::track::kind::Kind;
-use crate::track::scene::{Party, StuckDevice};
+use crate::track::late::{LATE, WINDOW};
+use crate::track::scene::{LatePackets, Party, StuckDevice};
 use crate::track::suspect::{self, Reason, Who, seconds};
 
 /// What a kind of wait is, and why it is no stall.
@@ -40,6 +41,7 @@ pub fn stall(finding: &Finding<'_>, config: &Config) -> Stall {
         On::Group(group) => throttled(finding, group),
         On::Cpu(cpu) => starved(finding, cpu),
         On::Spin(party) => spin(finding, &party),
+        On::Packets(packets) => late(&packets),
         On::Device(device) => disk(&device),
     };
     // What frees them at once comes first.
@@ -144,6 +146,35 @@ fn spin(finding: &Finding<'_>, party: &Party<'_>) -> Told {
                   does so for minutes is looping, often behind I/O or a lock that does not come."
             .to_owned(),
         act: look.into_iter().collect(),
+        avoid: Vec::new(),
+    }
+}
+
+fn late(packets: &LatePackets) -> Told {
+    let LatePackets { cpu, lateness, .. } = packets;
+    let longest = lateness.longest.as_secs_f64();
+    Told {
+        kind: "late",
+        on: format!("cpu{cpu}"),
+        title: format!(
+            "Packets of CPU {cpu} come late: ksoftirqd/{cpu} had to wait for it {} times in the last {} s, up to \
+             {longest:.2} s",
+            lateness.times,
+            WINDOW.as_secs()
+        ),
+        explain: format!(
+            "What interrupts leave behind on this CPU, received packets above all, waits for ksoftirqd; waits of {:.1} \
+             s and more are counted. Connections whose packets arrive there stand still meanwhile, and those of other \
+             CPUs do not. Usually somebody reads in the kernel for long at a time, such as an agent that reads the \
+             memory.stat of many control groups.",
+            LATE.as_secs_f64()
+        ),
+        act: vec![
+            format!(
+                "`perf record -a -C {cpu} -g sleep 10` shows who is on that CPU, and in which kernel function."
+            ),
+            "Let that program read less often, or bind it to other CPUs (taskset).".to_owned(),
+        ],
         avoid: Vec::new(),
     }
 }
@@ -267,6 +298,12 @@ fn task(party: &Party<'_>, config: &Config) -> Task {
 fn prove(finding: &Finding<'_>) -> Vec<String> {
     let mut lines = match finding.on {
         On::Device(device) => still_device(&device),
+        On::Packets(LatePackets { tid, .. }) => {
+            let file = format!("/proc/{tid}/schedstat");
+            vec![format!(
+                "cat {file}; sleep 10; cat {file}  # the second number, ns waited, grows by the delay"
+            )]
+        }
         On::Spin(party) => {
             let mut lines = vec![still_spinning(&party)];
             lines.push("echo l >/proc/sysrq-trigger; dmesg | tail -99  # what each CPU does now".to_owned());

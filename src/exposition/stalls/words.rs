@@ -99,6 +99,7 @@ pub fn kind(kind: &str) -> &str {
         "blocked" => "blocked in the kernel",
         "starved" => "waiting for a CPU",
         "kernel_spin" => "spinning in the kernel",
+        "late" => "late again and again",
         "disk" => "disk without an answer",
         other => other,
     }

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::bounded::{LABEL_MAX, label};
-use crate::base::clock::{self, Mono};
+use crate::base::clock::Mono;
 use crate::base::units::Tid;
 use crate::config::Config;
-use crate::lane::budget::Budget;
+use crate::lane::budget::{Budget, Turn};
 use crate::lane::handover::{Handover, Wanted};
 use crate::lane::tasks::marks::Marks;
 use crate::lane::{Tools, Work};
@@ -146,7 +146,8 @@ fn stack(wish: &Wanted, marks: Marks, reader: &mut Reader<'_>) -> Result<Vec<Str
 
 impl Work for EvidenceLane {
     fn turn(&mut self, tools: &mut Tools<'_>) -> Mono {
-        let (now, cpu) = (clock::now(), clock::thread_cpu());
+        let turn = Turn::begin();
+        let now = turn.began;
         if self.on {
             self.cases.meet(self.handover.wanted(), now);
             // Whoever is due and does not get a stack in a rest was not kept from it by the others.
@@ -160,9 +161,7 @@ impl Work for EvidenceLane {
             (tools.send)(&Frame::Evidence(skipped));
             self.sent = Some(now);
         }
-        let spent = clock::thread_cpu().saturating_sub(cpu);
-        self.budget.spend(spent, clock::now());
-        now.plus(TURN).max(self.budget.due(spent))
+        self.budget.next(&turn, TURN)
     }
 
     fn interval(&self) -> Duration {

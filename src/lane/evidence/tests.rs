@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::fs;
 
 use super::*;
+use crate::base::clock;
 use crate::config::Roots;
 use crate::lane::handover::{Why, Worth};
 use crate::sample::Mark;

@@ -150,7 +150,7 @@ impl KthreadsLane {
         let worth = self.threads.iter_mut().filter(|thread| all || thread.news() || thread.waits_long());
         let threads = worth.map(Sampled::take).collect();
         let left_out = std::mem::take(&mut self.left_out);
-        (tools.send)(&Frame::Kthreads(KthreadSamples { whole: all && complete, threads, left_out }));
+        (tools.send)(&Frame::Kthreads(KthreadSamples { at: now, whole: all && complete, threads, left_out }));
         self.sent = now;
         if all {
             self.told = Some(now);
@@ -173,7 +173,11 @@ impl Work for KthreadsLane {
     fn turn(&mut self, tools: &mut Tools<'_>) -> Mono {
         let (now, cpu) = (clock::now(), clock::thread_cpu());
         if self.most == 0 || self.blind(tools) {
-            (tools.send)(&Frame::Kthreads(KthreadSamples { whole: true, ..KthreadSamples::default() }));
+            (tools.send)(&Frame::Kthreads(KthreadSamples {
+                at: now,
+                whole: true,
+                ..KthreadSamples::default()
+            }));
             return now.plus(IDLE);
         }
         self.look(now, &mut tools.reader);

@@ -7,6 +7,7 @@ use super::*;
 use crate::base::clock::Mono;
 use crate::base::kthread::{Kind, Kthread};
 use crate::sample::{self, GroupUsage, QuotaRow};
+use crate::track::late::Lateness;
 use crate::track::quotas::Quotas;
 use crate::track::resource::Resources;
 use crate::track::scene::{Name, Thresholds};
@@ -60,6 +61,7 @@ fn scene(quotas: &Quotas) -> Scene<'_> {
         spinning: Vec::new(),
         devices: Vec::new(),
         kthreads: Vec::new(),
+        packets: Vec::new(),
         thresholds: Thresholds { blocked: second * 5, starved: second, spin: second * 5, disk: second * 5 },
         meanings: HashMap::new(),
         quotas,
@@ -232,6 +234,27 @@ fn s3_who_sleeps_elsewhere_is_named_and_not_who_queues_elsewhere() {
     assert_eq!(lock.suspects.len(), 1);
     scene.waiting[1] = asleep("sh", "perform", 20);
     assert!(of(&told(&mut scene), "cgroup_mutex").suspects.is_empty(), "it fell asleep long after the first");
+}
+
+#[test]
+fn s4_packets_that_come_late_are_told_with_who_spins_there_unless_ksoftirqd_stands_still_for_good() {
+    let quotas = Quotas::default();
+    let mut scene = scene(&quotas);
+    let lateness = Lateness { times: 40, longest: Duration::from_millis(410), last: at(NOW) };
+    scene.packets = vec![LatePackets { cpu: 7, tid: 71, lateness }];
+    let found = told(&mut scene);
+    let On::Packets(packets) = found[0].on else { panic!("{found:?}") };
+    assert_eq!((packets.cpu, found[0].length, found.len()), (7, lateness.longest, 1));
+    assert_eq!(first(&found[0]), None, "nobody is seen there");
+    let reader = Party { cpu: Some(7), spins: true, ..party("cadvisor", 4) };
+    scene.spinning = vec![Party { cpu: Some(6), ..reader }, reader];
+    let found = told(&mut scene);
+    assert_eq!(first(&found[0]), Some(("cadvisor".to_owned(), Reason::KernelSpin)));
+    assert_eq!(found[0].suspects.len(), 1, "not the one of another CPU");
+    let thread = Kthread { kind: Kind::Ksoftirqd, cpu: Some(7) };
+    scene.kthreads = vec![Party { tid: 71, name: Name::Kthread(thread), cpu: Some(7), ..party("", 9) }];
+    let found = told(&mut scene);
+    assert!(!found.iter().any(|finding| matches!(finding.on, On::Packets(_))), "{found:?}");
 }
 
 #[test]
