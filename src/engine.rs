@@ -25,6 +25,7 @@ use crate::source::kernel::Version;
 use crate::source::place::Place;
 use crate::source::{Host, Kept, NoStamp, Reader, kernel, task};
 use crate::track::Tracks;
+use crate::track::evidence::known;
 use crate::track::kind::Kind;
 use crate::track::waits::Wait;
 
@@ -227,7 +228,8 @@ impl<'a> Engine<'a> {
         self.tracks.hung_tasks = hung_tasks.unwrap_or_default();
         self.tracks.load.reading(kernel::load_averages(), runnable, now);
         if now >= self.due {
-            self.probes.tick(now);
+            let waits = &self.tracks.blocked;
+            self.probes.tick(|| known(waits), now);
             self.due = now.plus(self.every);
         }
         self.probes.health(now, &mut self.health);

@@ -135,10 +135,11 @@ const fn belongs(services: u64, bit: u32) -> bool {
 mod tests {
     use super::*;
     use crate::base::clock::Mono;
+    use crate::base::kthread::{self, Kthread};
     use crate::base::units::State;
     use crate::config::Config;
     use crate::health::Health;
-    use crate::sample::{Detail, Frame, Hint, Mark, Row, Sweep};
+    use crate::sample::{Detail, Frame, Hint, KthreadSample, KthreadSamples, Mark, Row, Step, Sweep};
     use crate::snapshot::Value;
     use crate::track::Tracks;
 
@@ -238,6 +239,46 @@ mod tests {
             titles,
             ["1 task could run and must wait for CPU 2", "1 task could run and must wait for CPU 3"]
         );
+    }
+
+    #[test]
+    fn packets_that_come_late_are_a_story_for_a_minute_and_no_series() {
+        let (config, health, mut tracks) = (Config::defaults(), Health::default(), Tracks::new(1000));
+        let waits = [0_u64, 400, 300, 410];
+        let mut wait_ns = 0;
+        for (slices, ms) in (1..).zip(waits) {
+            let step = Step { slices: 1, wait_ns: ms * 1_000_000 };
+            wait_ns += step.wait_ns;
+            let softirq = KthreadSample {
+                tid: 22,
+                thread: Kthread { kind: kthread::Kind::Ksoftirqd, cpu: Some(3) },
+                mark: Mark { slices, run_ns: 1 },
+                wait_ns,
+                steps: vec![step],
+                runnable: None,
+            };
+            // RCU is late as well, which delays no packet.
+            let thread = Kthread { kind: kthread::Kind::RcuSched, cpu: None };
+            let threads = vec![KthreadSample { tid: 23, thread, ..softirq.clone() }, softirq];
+            let at = Mono::from_nanos(slices * 1_000_000_000);
+            tracks.observe(Frame::Kthreads(KthreadSamples { at, whole: true, threads, left_out: 0 }));
+        }
+        let told = |second: u64| {
+            let mut out = Snapshot::default();
+            let now = Mono::from_nanos(second * 1_000_000_000);
+            show(&World { now, config: &config, tracks: &tracks, health: &health }, &mut out);
+            assert!(out.families().is_empty(), "a wait that has ended is none in progress");
+            out.report.stalls
+        };
+        let stalls = told(5);
+        let [stall] = stalls.as_slice() else { panic!("{stalls:?}") };
+        assert_eq!((stall.kind.as_str(), stall.key.as_str(), stall.seconds), ("late", "late:cpu3", 0.41));
+        assert_eq!(
+            stall.title,
+            "Packets of CPU 3 come late: ksoftirqd/3 had to wait for it 3 times in the last 60 s, up to 0.41 s"
+        );
+        assert!(stall.prove[0].contains("/proc/22/schedstat") && stall.suspects.is_empty());
+        assert!(told(100).is_empty(), "{:?}", told(100));
     }
 
     #[test]

@@ -153,7 +153,8 @@ impl Runner {
             Lane::Devices => Box::new(DevicesLane::new(&self.config, tasks.cpu_budget * DEVICES_SHARE, now)),
             Lane::Evidence => {
                 let share = tasks.cpu_budget * EVIDENCE_SHARE;
-                Box::new(EvidenceLane::new(&self.config, handover, share, self.plan.avoid.clone(), now))
+                let LanePlan { avoid, known, .. } = self.plan.clone();
+                Box::new(EvidenceLane::new(&self.config, handover, share, avoid, known, now))
             }
         }
     }

@@ -10,6 +10,7 @@ use crate::health::{Health, LaneState, StuckAt};
 use crate::runtime::shared::{Region, SLOTS_MAX, Wall};
 use crate::runtime::supervisor::Supervisor;
 use crate::runtime::wire::{self, Intake, Order, Report, WireError};
+use crate::sample::evidence::Known;
 use crate::sample::{Frame, Lane};
 
 /// Pieces of a pipe taken in one turn; the rest stays for the next, so that a flood of frames cannot hold a scrape.
@@ -164,11 +165,12 @@ impl Probes {
             Frame::Pressures(pressures) => (Lane::Pressure, pressures.groups),
             Frame::Failed { lane, .. } => (*lane, false),
         };
-        if let Some(stuck) = self.supervisor.lane(lane).stuck {
+        let stuck = self.supervisor.lane(lane).stuck;
+        self.supervisor.delivered(lane, proves(frame), now);
+        if let Some(stuck) = stuck.filter(|_| self.supervisor.lane(lane).stuck.is_none()) {
             let silent = now.since(stuck.since).as_secs();
             log::info!("lane {} is back after {silent} s in {}", lane.name(), stuck.source);
         }
-        self.supervisor.delivered(lane, proves(frame), now);
         let Some(ledger) = self.ledgers.get_mut(lane.index()) else { return };
         if pass {
             ledger.passes = ledger.passes.saturating_add(1);
@@ -183,18 +185,23 @@ impl Probes {
         }
     }
 
-    /// Lets the supervisor decide and carries it out.
-    pub fn tick(&mut self, now: Mono) {
+    /// Lets the supervisor decide and carries it out. A new probe is told what is `known`.
+    pub fn tick(&mut self, known: impl Fn() -> Vec<Known>, now: Mono) {
         let region = self.region;
         let orders = self.supervisor.tick(|slot, lane| region.beat(slot, lane).doing(), now);
-        for order in orders {
-            match &order {
+        for mut order in orders {
+            match &mut order {
                 Order::Kill { slot } => {
                     self.tell_stuck(*slot, now);
                     self.intake = None;
                     self.settle(*slot);
                 }
-                Order::Spawn { slot, .. } => self.region.clear(*slot),
+                Order::Spawn { slot, plan } => {
+                    self.region.clear(*slot);
+                    plan.iter_mut()
+                        .filter(|lane| lane.lane == Lane::Evidence)
+                        .for_each(|lane| lane.known = known());
+                }
                 Order::Ping(_) => {}
             }
             if let (Err(error), Order::Spawn { slot, .. }) = (self.send(&order), &order) {

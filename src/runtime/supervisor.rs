@@ -244,7 +244,8 @@ impl Supervisor {
         self.spawned_total = self.spawned_total.saturating_add(1);
         let plan = Lane::ALL.map(|lane| {
             let health = self.lane(lane);
-            LanePlan { lane, not_before: health.not_before, avoid: health.avoid.clone() }
+            let (not_before, avoid) = (health.not_before, health.avoid.clone());
+            LanePlan { lane, not_before, avoid, known: Vec::new() }
         });
         Some(Order::Spawn { slot, plan: plan.to_vec() })
     }

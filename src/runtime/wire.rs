@@ -16,13 +16,14 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Mono;
+use crate::sample::evidence::Known;
 use crate::sample::{Frame, Lane};
 
 /// Most bytes of one frame. The default of 16 384 rows takes about 1 MiB; the most rows that can be configured, with
 /// the longest names and numbers, fit as well.
 pub const FRAME_MAX: usize = 16 * 1024 * 1024;
 /// Most bytes of an order or a report. The plan of a probe is the largest: every lane with all the threads that it may
-/// be told to leave alone.
+/// be told to leave alone, and the waits that are known.
 const MESSAGE_MAX: usize = 4096;
 
 /// Front to warden.
@@ -53,6 +54,8 @@ pub struct LanePlan {
     pub not_before: Mono,
     /// Threads whose guarded files it leaves alone, because it hung there; the detail and evidence lanes do so.
     pub avoid: Vec<u32>,
+    /// Waits that front has seen before; for the evidence lane.
+    pub known: Vec<Known>,
 }
 
 /// Warden to front.
@@ -254,7 +257,8 @@ impl Intake {
 mod tests {
     use super::*;
     use crate::base::bounded::ROWS_MAX;
-    use crate::sample::{Look, Missed, Quotas, Row, Sweep};
+    use crate::sample::evidence::KNOWN_MAX;
+    use crate::sample::{Look, Mark, Missed, Quotas, Row, Sweep};
     use proptest::prelude::*;
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
     use rustix::pipe::{PipeFlags, pipe_with};
@@ -294,10 +298,13 @@ mod tests {
         let (left, right) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
         let most = crate::runtime::supervisor::AVOID_MAX;
+        let mark = Mark { slices: u64::MAX, run_ns: u64::MAX };
+        let known = Known { tid: u32::MAX, mark, since: Mono::from_nanos(u64::MAX), taken: true };
         let plan = Lane::ALL.map(|lane| LanePlan {
             lane,
             not_before: Mono::from_nanos(u64::MAX),
             avoid: vec![u32::MAX; most],
+            known: if lane == Lane::Evidence { vec![known; KNOWN_MAX] } else { Vec::new() },
         });
         let order = Order::Spawn { slot: 8, plan: plan.to_vec() };
         send(left.as_fd(), &order, None).unwrap();

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base::bounded::list;
+use crate::base::clock::Mono;
 use crate::base::units::Tid;
 use crate::sample::Mark;
 
@@ -21,6 +22,22 @@ pub struct Stack {
     #[serde(deserialize_with = "list::<FRAMES_MAX, _, _>")]
     pub frames: Vec<String>,
 }
+
+/// A wait that front knows when a probe is replaced: the next one need not wait for it anew, nor take its stack again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Known {
+    /// The thread.
+    pub tid: Tid,
+    /// What has not moved since.
+    pub mark: Mark,
+    /// First look that saw it.
+    pub since: Mono,
+    /// Front has its stack.
+    pub taken: bool,
+}
+
+/// Most waits that a new probe is told of: PID 1, those of services, and the longest.
+pub const KNOWN_MAX: usize = 16;
 
 /// Why waits past `evidence.after` have no stack: counts since the last frame, or sums of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,10 +1,25 @@
 //! What became of the stacks: how many met their wait, and why there are not more.
 
-use crate::sample::evidence::{Skipped, Stack};
-use crate::track::waits::Waits;
+use crate::sample::evidence::{KNOWN_MAX, Known, Skipped, Stack};
+use crate::track::kind::Kind;
+use crate::track::waits::{Wait, Waits};
 
 /// Most stacks that are kept at once, those of waits in progress. A stack takes 4 KiB at most, mostly a tenth of it.
 pub const STACKS_MAX: usize = 1024;
+
+/// What the next probe need not learn anew, the most important first.
+pub fn known(waits: &Waits) -> Vec<Known> {
+    let hangs = waits.iter().filter(|wait| wait.proven() && wait.kind() == Kind::Hang);
+    let mut hangs: Vec<&Wait> = hangs.collect();
+    hangs.sort_by_key(|wait| (wait.tid != 1, wait.services == 0, wait.since, wait.tid));
+    let told = |wait: &Wait| Known {
+        tid: wait.tid,
+        mark: wait.mark,
+        since: wait.since,
+        taken: !wait.stack.is_empty(),
+    };
+    hangs.into_iter().take(KNOWN_MAX).map(told).collect()
+}
 
 /// The counts.
 #[derive(Debug, Default)]
@@ -92,5 +107,23 @@ mod tests {
         assert_eq!((evidence.stacks, evidence.skipped.full), (STACKS_MAX as u64, u64::from(more)));
         evidence.stack(stack(1, 1), &mut waits);
         assert_eq!(evidence.skipped.full, u64::from(more), "one that has a place keeps it");
+    }
+
+    #[test]
+    fn a_new_probe_is_told_of_pid_1_of_services_and_then_of_the_longest() {
+        let early = Mono::from_nanos(5);
+        let old = |tid| Row { begin: early, end: early, ..row(tid, 1) };
+        let service = Row { services: 2, ..row(900, 1) };
+        let excused = Row { hint: Hint::CoreDump, ..old(50) };
+        let mut rows: Vec<Row> = (100..120).map(|tid| row(tid, 1)).collect();
+        rows.extend([service, excused, old(800), row(1, 1)]);
+        let mut waits = waits(rows);
+        Evidence::default().stack(stack(1, 1), &mut waits);
+        let known = known(&waits);
+        let tids: Vec<Tid> = known.iter().map(|known| known.tid).collect();
+        assert_eq!(tids[..5], [1, 900, 800, 100, 101]);
+        assert_eq!(known.len(), KNOWN_MAX);
+        let first = Known { tid: 1, mark: mark(1), since: Mono::from_nanos(10), taken: true };
+        assert_eq!((known[0], known[1].taken), (first, false));
     }
 }

@@ -75,6 +75,8 @@ pub struct Party<'a> {
     pub services: u64,
     /// The function it sleeps in.
     pub wchan: Option<&'a str>,
+    /// The name of the resource that this means, if it has a meaning.
+    pub resource: Option<&'a str>,
     /// Its kernel stack, where it was taken.
     pub stack: &'a [String],
     /// It burns CPU time.
@@ -98,6 +100,7 @@ impl<'a> Party<'a> {
             group: wait.group(),
             services: wait.services,
             wchan: wait.wchan.as_deref(),
+            resource: None,
             stack: &wait.stack,
             spins: false,
         }
@@ -114,6 +117,7 @@ impl<'a> Party<'a> {
             group: spin.group.as_deref(),
             services: 0,
             wchan: None,
+            resource: None,
             stack: &[],
             spins: true,
         }
@@ -130,6 +134,7 @@ impl<'a> Party<'a> {
             group: None,
             services: 0,
             wchan: None,
+            resource: None,
             stack: &[],
             spins: false,
         }
@@ -191,7 +196,7 @@ pub struct Scene<'a> {
     pub throttle_keeps_locks: bool,
     /// What functions mean.
     pub resources: Resources<'a>,
-    /// The meaning of each wait channel that somebody sleeps in, asked once.
+    /// What is waited for, by name.
     pub meanings: HashMap<&'a str, Resource<'a>>,
     /// Threads in D that nothing excuses, past the threshold.
     pub waiting: Vec<Party<'a>>,
@@ -224,7 +229,7 @@ impl<'a> Scene<'a> {
         let of_tasks = |party: &Party<'_>| fresh(Lane::Tasks, party.last);
         let hang =
             |wait: &&Wait| wait.proven() && wait.kind() == Kind::Hang && wait.length() >= thresholds.blocked;
-        let waiting = longest(tracks.blocked.iter().filter(hang).map(Party::of_wait).filter(of_tasks));
+        let mut waiting = longest(tracks.blocked.iter().filter(hang).map(Party::of_wait).filter(of_tasks));
         let starved = tracks.starved.iter().filter(|wait| wait.runnable()).map(Party::of_wait);
         let kthreads =
             tracks.kthreads.waiting().map(|(tid, thread, looks)| Party::of_kthread(tid, thread, looks));
@@ -232,13 +237,7 @@ impl<'a> Scene<'a> {
             |party: &Party<'_>| party.length() >= thresholds.starved && fresh(Lane::Kthreads, party.last);
         let mut devices = stuck_devices(tracks);
         devices.retain(|device| device.length() >= thresholds.disk && fresh(Lane::Devices, device.last));
-        let channels = waiting.iter().filter_map(|party| party.wchan);
-        let mut meanings = HashMap::new();
-        for wchan in channels {
-            if !meanings.contains_key(wchan) {
-                meanings.extend(resources.waited_for(wchan).map(|resource| (wchan, resource)));
-            }
-        }
+        let meanings = meanings(&mut waiting, resources);
         Self {
             now,
             throttle_keeps_locks: tracks.throttle_keeps_locks,
@@ -257,7 +256,7 @@ impl<'a> Scene<'a> {
 
     /// What a thread waits for, as far as its wait channel has a meaning.
     pub fn waited_for(&self, party: &Party<'_>) -> Option<Resource<'a>> {
-        self.meanings.get(party.wchan?).copied()
+        self.meanings.get(party.resource?).copied()
     }
 
     /// How a group is throttled.
@@ -280,6 +279,17 @@ fn stuck_devices(tracks: &Tracks) -> Vec<StuckDevice<'_>> {
     let mut stuck: Vec<StuckDevice<'_>> = stuck.collect();
     stuck.sort_by_key(|device| (std::cmp::Reverse(device.length()), device.device));
     stuck
+}
+
+/// What is waited for, by name; every thread learns the name of what its wait channel means, which is asked once.
+pub fn meanings<'a>(waiting: &mut [Party<'a>], resources: Resources<'a>) -> HashMap<&'a str, Resource<'a>> {
+    let mut asked: HashMap<&'a str, Option<Resource<'a>>> = HashMap::new();
+    for party in waiting {
+        let Some(wchan) = party.wchan else { continue };
+        let resource = asked.entry(wchan).or_insert_with(|| resources.waited_for(wchan));
+        party.resource = resource.map(|resource| resource.name);
+    }
+    asked.into_values().flatten().map(|resource| (resource.name, resource)).collect()
 }
 
 fn late_packets(tracks: &Tracks, now: Mono) -> Vec<LatePackets> {

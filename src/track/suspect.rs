@@ -157,7 +157,7 @@ pub fn of_waiters<'a>(
     let case = Case { scene, resource, nature: resource.map(|resource| resource.nature), first };
     let elsewhere = |party: &&Party<'a>| {
         // Who waits for the same thing, under whatever name, is no holder.
-        let same = scene.waited_for(party).map(|own| own.name) == resource.map(|resource| resource.name);
+        let same = party.resource == resource.map(|resource| resource.name);
         let near = Began::of(party.since, first) != Began::LongBefore;
         !same && (near || !party.stack.is_empty())
     };

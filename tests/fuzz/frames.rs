@@ -7,7 +7,7 @@ use stall_exporter::base::clock::Mono;
 use stall_exporter::base::kthread::{Kind, Kthread};
 use stall_exporter::base::units::{Resource, State};
 use stall_exporter::runtime::wire::{self, LanePlan, Order, Report};
-use stall_exporter::sample::evidence::{Skipped, Stack};
+use stall_exporter::sample::evidence::{Known, Skipped, Stack};
 use stall_exporter::sample::runnable::{Busy, Member};
 use stall_exporter::sample::{
     Detail, DiskRow, Disks, Dying, Frame, GroupUsage, Hint, KthreadSample, KthreadSamples, Lane, Look, Looks,
@@ -179,7 +179,10 @@ pub fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
         all.extend_from_slice(&bytes);
     }
     seeds.push(("stream", "seed-all".to_owned(), all));
-    let plan = Lane::ALL.map(|lane| LanePlan { lane, not_before: at(3), avoid: vec![4242, 1] }).to_vec();
+    let mark = Mark { slices: 7, run_ns: 8 };
+    let known = vec![Known { tid: 1, mark, since: at(2), taken: true }];
+    let of = |lane| LanePlan { lane, not_before: at(3), avoid: vec![4242, 1], known: known.clone() };
+    let plan = Lane::ALL.map(of).to_vec();
     let orders = [Order::Spawn { slot: 1, plan }, Order::Kill { slot: 8 }, Order::Ping(300)];
     let reports = [
         Report::Spawned { slot: 1, pid: 4242 },

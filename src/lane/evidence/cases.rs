@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::base::clock::Mono;
 use crate::base::units::Tid;
 use crate::lane::handover::{Wanted, Worth};
-use crate::sample::evidence::Skipped;
+use crate::sample::evidence::{Known, Skipped};
 
 /// Most waits in one wait channel of which a stack is taken: the stacks of a convoy are all the same.
 const PER_CHANNEL: usize = 3;
@@ -48,12 +48,14 @@ struct Case {
 }
 
 impl Case {
-    fn new(wish: Wanted, now: Mono) -> Self {
+    /// Met now, or by an earlier probe, of which front says what it knew.
+    fn new(wish: Wanted, known: &[Known], now: Mono) -> Self {
+        let known = known.iter().find(|known| known.tid == wish.tid && known.mark == wish.mark);
         Self {
             wish,
-            first: now,
+            first: known.map_or(now, |known| known.since.min(now)),
             channel: None,
-            taken: false,
+            taken: known.is_some_and(|known| known.taken),
             again: now,
             failures: 0,
             late: false,
@@ -85,6 +87,7 @@ impl Case {
 pub struct Cases {
     after: Duration,
     avoid: Vec<Tid>,
+    known: Vec<Known>,
     open: HashMap<Tid, Case>,
     /// Stacks of waits in progress, by wait channel.
     taken: HashMap<String, usize>,
@@ -93,9 +96,10 @@ pub struct Cases {
 }
 
 impl Cases {
-    /// A wait is worth a stack once it was met `after` ago; threads in `avoid` never are.
-    pub fn new(after: Duration, avoid: Vec<Tid>) -> Self {
-        Self { after, avoid, open: HashMap::new(), taken: HashMap::new(), skipped: Skipped::default() }
+    /// A wait is worth a stack once it was met `after` ago; threads in `avoid` never are. Some are `known` from earlier
+    /// probes.
+    pub fn new(after: Duration, avoid: Vec<Tid>, known: Vec<Known>) -> Self {
+        Self { after, avoid, known, open: HashMap::new(), taken: HashMap::new(), skipped: Skipped::default() }
     }
 
     /// Takes the newest wishes. A wait that is not among them is over; one with another mark is another.
@@ -110,7 +114,7 @@ impl Cases {
             }
         }
         for (tid, wish) in wanted {
-            self.open.entry(tid).or_insert_with(|| Case::new(wish, now)).wish = wish;
+            self.open.entry(tid).or_insert_with(|| Case::new(wish, &self.known, now)).wish = wish;
         }
         self.taken.clear();
         for case in self.open.values().filter(|case| case.taken) {

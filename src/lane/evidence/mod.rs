@@ -17,7 +17,7 @@ use crate::lane::budget::{Budget, Turn};
 use crate::lane::handover::{Handover, Wanted};
 use crate::lane::tasks::marks::Marks;
 use crate::lane::{Tools, Work};
-use crate::sample::evidence::{FRAMES_MAX, Skipped, Stack};
+use crate::sample::evidence::{FRAMES_MAX, Known, Skipped, Stack};
 use crate::sample::{Frame, Lane};
 use crate::source::error::{Cause, SourceError};
 use crate::source::place::{Place, ThreadFile};
@@ -53,16 +53,23 @@ pub struct EvidenceLane {
 }
 
 impl EvidenceLane {
-    /// A lane that knows nothing yet, and leaves `avoid` alone: an earlier one hung there. `share` is its part of the
-    /// CPU budget.
-    pub fn new(config: &Config, handover: Arc<Handover>, share: f64, avoid: Vec<Tid>, now: Mono) -> Self {
+    /// A lane that leaves `avoid` alone, as an earlier one hung there, and need not wait for what is `known`. `share`
+    /// is its part of the CPU budget.
+    pub fn new(
+        config: &Config,
+        handover: Arc<Handover>,
+        share: f64,
+        avoid: Vec<Tid>,
+        known: Vec<Known>,
+        now: Mono,
+    ) -> Self {
         let limits = &config.evidence;
         let per_minute = u32::try_from(limits.per_minute).unwrap_or(u32::MAX).max(1);
         Self {
             on: !config.disabled.iter().any(|name| name == Lane::Evidence.name()),
             handover,
             next: if avoid.is_empty() { now } else { now.plus(AFTER_HANG) },
-            cases: Cases::new(limits.after, avoid),
+            cases: Cases::new(limits.after, avoid, known),
             pace: Duration::from_secs(60) / per_minute,
             budget: Budget::new(share, now),
             marks: None,

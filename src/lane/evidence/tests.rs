@@ -29,7 +29,7 @@ fn tids(due: &[Wanted]) -> Vec<Tid> {
 // ---- what it chooses
 
 fn cases() -> Cases {
-    Cases::new(Duration::from_secs(10), vec![66])
+    Cases::new(Duration::from_secs(10), vec![66], vec![])
 }
 
 /// As the lane does it: the first of those due that is in no crowd, if there is one.
@@ -41,6 +41,16 @@ fn take(cases: &mut Cases, channel: &str, now: Mono) -> Option<Tid> {
         }
     }
     None
+}
+
+#[test]
+fn what_an_earlier_probe_knew_is_due_at_once_and_what_it_took_is_not_taken_again() {
+    let known = |tid, taken| Known { tid, mark: wish(tid).mark, since: at(1), taken };
+    let other = Known { mark: Mark { slices: 4, ..MARK }, ..known(9, false) };
+    let mut cases = Cases::new(Duration::from_secs(10), vec![], vec![known(7, false), known(8, true), other]);
+    cases.meet(vec![wish(7), wish(8), wish(9)], at(20));
+    assert_eq!(tids(&cases.due(at(20))), [7], "8 has its stack, and 9 is in another wait than it was");
+    assert_eq!(tids(&cases.due(at(30))), [7, 9]);
 }
 
 #[test]
@@ -172,7 +182,7 @@ struct Scene {
 impl Scene {
     fn new(config: &Config, avoid: Vec<Tid>) -> Self {
         let (dir, handover) = (tempfile::tempdir().unwrap(), Arc::new(Handover::default()));
-        let lane = EvidenceLane::new(config, Arc::clone(&handover), 1.0, avoid, clock::now());
+        let lane = EvidenceLane::new(config, Arc::clone(&handover), 1.0, avoid, Vec::new(), clock::now());
         let scene = Self { dir, handover, lane, entered: Entered::default() };
         scene.thread(1);
         scene
@@ -280,7 +290,7 @@ fn without_stacks_the_lane_says_so_once_and_rests() {
     assert!(scene.turn(&[7, 8]).is_empty() && scene.turn(&[]).is_empty(), "in a rest nobody is kept waiting");
     assert!(scene.lane.rest.since(clock::now()) > REST / 2);
     scene.lane.rest = Mono::default();
-    scene.lane.cases = Cases::new(Duration::ZERO, vec![]);
+    scene.lane.cases = Cases::new(Duration::ZERO, vec![], vec![]);
     assert_eq!(only_skipped(&scene.turn(&[7, 8])).failed, 1, "the other one, without a word");
 }
 
@@ -288,7 +298,7 @@ fn without_stacks_the_lane_says_so_once_and_rests() {
 fn what_is_no_stack_or_of_another_wait_is_none() {
     let mut scene = Scene::new(&eager(), vec![]);
     for text in [&b""[..], b"\n", b"running\n", b"\xff\x00[<"] {
-        scene.lane.cases = Cases::new(Duration::ZERO, vec![]);
+        scene.lane.cases = Cases::new(Duration::ZERO, vec![], vec![]);
         scene.lane.next = Mono::default();
         scene.thread(7);
         scene.write(7, "stack", text);
@@ -296,7 +306,7 @@ fn what_is_no_stack_or_of_another_wait_is_none() {
     }
     scene.write(7, "stack", b"[<0>] f+0x1/0x2\n");
     scene.write(7, "schedstat", b"8 0 4\n");
-    scene.lane.cases = Cases::new(Duration::ZERO, vec![]);
+    scene.lane.cases = Cases::new(Duration::ZERO, vec![], vec![]);
     scene.lane.next = Mono::default();
     let before = scene.entered("stack");
     assert_eq!(only_skipped(&scene.turn(&[7])).moved, 1);

@@ -10,7 +10,7 @@ use crate::sample::{self, GroupUsage, QuotaRow};
 use crate::track::late::Lateness;
 use crate::track::quotas::Quotas;
 use crate::track::resource::Resources;
-use crate::track::scene::{Name, Thresholds};
+use crate::track::scene::{Name, Thresholds, meanings};
 use crate::track::suspect::{NAMED_FROM, Reason, Who};
 
 const NOW: u64 = 1000;
@@ -31,6 +31,7 @@ fn party(comm: &str, seconds: u64) -> Party<'_> {
         group: None,
         services: 0,
         wchan: None,
+        resource: None,
         stack: &[],
         spins: false,
     }
@@ -70,8 +71,7 @@ fn scene(quotas: &Quotas) -> Scene<'_> {
 
 /// All that is stuck in a scene, whose wait channels get their meaning here.
 fn told<'a>(scene: &mut Scene<'a>) -> Vec<Finding<'a>> {
-    let named = scene.waiting.iter().filter_map(|party| party.wchan);
-    scene.meanings = named.filter_map(|wchan| Some((wchan, scene.resources.waited_for(wchan)?))).collect();
+    scene.meanings = meanings(&mut scene.waiting, scene.resources);
     findings(scene)
 }
 
