@@ -2,6 +2,7 @@
 //! threads that are runnable and do not run, threads that do not leave the kernel, devices that complete nothing. When
 //! there is no ground for a name it says `unknown`. It also fills the report behind `/stalls`.
 
+mod commands;
 mod words;
 
 use std::collections::HashMap;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::base::clock::Mono;
 use crate::track::resource::{Nature, Resource, function};
 use crate::track::scene::{LatePackets, Party, Scene, StuckDevice, longest};
-use crate::track::suspect::{Suspect, of_starved, of_waiters};
+use crate::track::suspect::{Suspect, of_packets, of_starved, of_waiters};
 
 /// Most stalls of each sort that suspects and victims are looked for, the longest first. Of the others only how long is
 /// told.
@@ -186,7 +186,7 @@ fn packets<'a>(scene: &Scene<'a>) -> impl Iterator<Item = Finding<'a>> {
         on: On::Packets(*packets),
         length: packets.lateness.longest,
         victims: Victims::default(),
-        suspects: of_starved(scene, None, Some(packets.cpu)),
+        suspects: of_packets(scene, packets.cpu),
     })
 }
 

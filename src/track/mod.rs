@@ -13,6 +13,7 @@ pub mod pressure;
 pub mod quotas;
 pub mod resource;
 pub mod scene;
+pub mod shares;
 pub mod spins;
 pub mod suspect;
 pub mod waits;
@@ -28,6 +29,7 @@ use kthreads::Kthreads;
 use load::Load;
 use pressure::Pressure;
 use quotas::Quotas;
+use shares::Shares;
 use spins::Spins;
 use waits::{Wait, Waits};
 
@@ -43,6 +45,8 @@ pub struct Tracks {
     pub starved: Waits,
     /// Threads that neither sleep nor leave the kernel.
     pub spins: Spins,
+    /// Threads that were in the kernel for a good part of a while.
+    pub shares: Shares,
     /// A throttled task keeps the kernel locks that it has (Linux up to 6.17).
     pub throttle_keeps_locks: bool,
     /// Blocked waits that have ended, seen at two looks or more, those of a known kind left out.
@@ -96,6 +100,7 @@ impl Tracks {
             // Without run times a busy thread stands as still as a starved one; nobody is accused then.
             starved: Waits::new(|row| row.state == State::Running && row.mark.run_ns > 0, rows_max),
             spins: Spins::default(),
+            shares: Shares::default(),
             throttle_keeps_locks: true,
             ended: Histogram::new(WAIT_BOUNDS),
             load: Load::default(),
@@ -127,6 +132,7 @@ impl Tracks {
                     self.blocked.detail(detail);
                     self.starved.detail(detail);
                     self.spins.detail(detail);
+                    self.shares.detail(detail);
                 }
             }
             Frame::Own(own) => self.own = own,

@@ -14,6 +14,7 @@ use crate::track::kind::Kind;
 use crate::track::late::Lateness;
 use crate::track::quotas::{Quotas, Throttling};
 use crate::track::resource::{Resource, Resources};
+use crate::track::shares::Share;
 use crate::track::spins::Spin;
 use crate::track::waits::{Wait, comm_group};
 
@@ -123,6 +124,23 @@ impl<'a> Party<'a> {
         }
     }
 
+    fn of_share(tid: Tid, share: &'a Share) -> Self {
+        Self {
+            tid,
+            pid: share.pid,
+            name: Name::Comm(&share.comm),
+            since: share.since,
+            last: share.last,
+            cpu: Some(share.cpu),
+            group: None,
+            services: 0,
+            wchan: None,
+            resource: None,
+            stack: &[],
+            spins: true,
+        }
+    }
+
     fn of_kthread(tid: Tid, thread: Kthread, (since, last): (Mono, Mono)) -> Self {
         Self {
             tid,
@@ -208,6 +226,8 @@ pub struct Scene<'a> {
     pub devices: Vec<StuckDevice<'a>>,
     /// Sampled kernel threads that have waited for their CPU past the threshold.
     pub kthreads: Vec<Party<'a>>,
+    /// Threads that were in the kernel for a good part of a while, with the part of it, 0 to 1, the largest first.
+    pub in_kernel: Vec<(Party<'a>, f64)>,
     /// CPUs whose packets come late, the latest first.
     pub packets: Vec<LatePackets>,
     /// From which length on each sort is a stall.
@@ -248,6 +268,7 @@ impl<'a> Scene<'a> {
             spinning: longest(tracks.spins.iter().map(Party::of_spin).filter(of_tasks)),
             devices,
             kthreads: longest(kthreads.filter(late)),
+            in_kernel: in_kernel(tracks, now),
             packets: late_packets(tracks, now),
             thresholds,
             quotas: &tracks.quotas,
@@ -290,6 +311,13 @@ pub fn meanings<'a>(waiting: &mut [Party<'a>], resources: Resources<'a>) -> Hash
         party.resource = resource.map(|resource| resource.name);
     }
     asked.into_values().flatten().map(|resource| (resource.name, resource)).collect()
+}
+
+fn in_kernel(tracks: &Tracks, now: Mono) -> Vec<(Party<'_>, f64)> {
+    let shares = tracks.shares.iter(now).map(|(tid, share)| (Party::of_share(tid, share), share.in_kernel));
+    let mut shares: Vec<(Party<'_>, f64)> = shares.collect();
+    shares.sort_by(|(a, one), (b, other)| other.total_cmp(one).then(a.tid.cmp(&b.tid)));
+    shares
 }
 
 fn late_packets(tracks: &Tracks, now: Mono) -> Vec<LatePackets> {

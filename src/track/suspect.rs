@@ -41,6 +41,8 @@ pub enum Reason {
     AsleepElsewhere,
     /// It burns CPU time in the kernel and does not leave it.
     KernelSpin,
+    /// It was in the kernel for a good part of a while, in many short stays.
+    KernelTime,
     /// It has I/O in flight and completes none.
     DeviceSilent,
     /// The group has used up its quota.
@@ -56,6 +58,7 @@ impl Reason {
             Self::AsleepInside => "asleep_inside",
             Self::AsleepElsewhere => "asleep_elsewhere",
             Self::KernelSpin => "kernel_spin",
+            Self::KernelTime => "kernel_time",
             Self::DeviceSilent => "device_silent",
             Self::Quota => "quota",
         }
@@ -183,6 +186,21 @@ pub fn of_starved<'a>(scene: &Scene<'a>, group: Option<&'a str>, cpu: Option<u32
     let on_cpu = scene.spinning.iter().filter(|party| cpu.is_some() && party.cpu == cpu);
     suspects.extend(on_cpu.filter(|party| party.length() >= SPIN_MIN).map(|party| Suspect::of_spin(*party)));
     ordered(suspects)
+}
+
+/// Who probably keeps a CPU's packets waiting, again and again: who spins there, or is in the kernel for much of the
+/// time.
+pub fn of_packets<'a>(scene: &Scene<'a>, cpu: u32) -> Vec<Suspect<'a>> {
+    let mut suspects = of_starved(scene, None, Some(cpu));
+    if suspects.is_empty() {
+        let here = scene.in_kernel.iter().filter(|(party, _)| party.cpu == Some(cpu)).take(CANDIDATES_MAX);
+        suspects.extend(here.map(|(party, part)| {
+            let (length, percent) = (seconds(party.length()), part * 100.0);
+            let why = format!("it was in the kernel on that CPU for {percent:.0} % of {length}");
+            Suspect::new(Who::Thread(*party), Reason::KernelTime).ground(5, why)
+        }));
+    }
+    suspects
 }
 
 /// Those who wait for one thing, for which a holder is looked for.

@@ -62,6 +62,7 @@ fn scene(quotas: &Quotas) -> Scene<'_> {
         spinning: Vec::new(),
         devices: Vec::new(),
         kthreads: Vec::new(),
+        in_kernel: Vec::new(),
         packets: Vec::new(),
         thresholds: Thresholds { blocked: second * 5, starved: second, spin: second * 5, disk: second * 5 },
         meanings: HashMap::new(),
@@ -247,6 +248,10 @@ fn s4_packets_that_come_late_are_told_with_who_spins_there_unless_ksoftirqd_stan
     assert_eq!((packets.cpu, found[0].length, found.len()), (7, lateness.longest, 1));
     assert_eq!(first(&found[0]), None, "nobody is seen there");
     let reader = Party { cpu: Some(7), spins: true, ..party("cadvisor", 4) };
+    scene.in_kernel = vec![(Party { cpu: Some(6), ..reader }, 0.99), (reader, 0.8)];
+    let found = told(&mut scene);
+    assert_eq!(first(&found[0]), Some(("cadvisor".to_owned(), Reason::KernelTime)));
+    assert_eq!(found[0].suspects[0].because, ["it was in the kernel on that CPU for 80 % of 4.0 s"]);
     scene.spinning = vec![Party { cpu: Some(6), ..reader }, reader];
     let found = told(&mut scene);
     assert_eq!(first(&found[0]), Some(("cadvisor".to_owned(), Reason::KernelSpin)));
