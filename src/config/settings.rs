@@ -131,7 +131,7 @@ pub const SETTINGS: &[Setting] = &[
     row("web.listen-address", "Literal address and port; :PORT is all addresses; repeatable", |c| {
         Slot::Listen(&mut c.web.listen, LISTEN_MAX)
     }),
-    row("web.max-requests", "Scrapes answered at once; more get 503", |c| {
+    row("web.max-requests", "Scrapes answered at once, and as many readers of /stalls; more get 503", |c| {
         Slot::Count(&mut c.web.max_requests, REQUESTS)
     }),
     row("web.max-connections", "Open connections; a further one evicts the oldest without a request", |c| {

@@ -5,9 +5,6 @@ use std::rc::Rc;
 
 use super::routes::Wanted;
 
-/// Most answers to people at once.
-pub const PEOPLE_MAX: usize = 8;
-
 /// Room for one scrape; given back when dropped, on whatever way the connection ends.
 #[derive(Debug)]
 pub struct Permit(Rc<()>);
@@ -57,9 +54,9 @@ pub struct Rooms {
 }
 
 impl Rooms {
-    /// Room for `max` scrapes, and for people.
+    /// Room for `max` scrapes, and for as many people.
     pub fn new(max: usize) -> Self {
-        Self { scrapes: Permits::new(max), people: Permits::new(PEOPLE_MAX) }
+        Self { scrapes: Permits::new(max), people: Permits::new(max) }
     }
 
     /// The room for what is wanted.
