@@ -53,7 +53,8 @@ fn show(world: &World<'_>, out: &mut Snapshot) {
     let spins: Vec<&Spin> = spins.collect();
     let mut names: BTreeMap<String, f64> = BTreeMap::new();
     for spin in &spins {
-        let longest = names.entry(Name::of_spin(spin).of_series().to_string()).or_default();
+        let longest =
+            names.entry(Name::of_busy(&spin.comm, spin.work.as_deref()).of_series().to_string()).or_default();
         *longest = longest.max(spin.length().as_secs_f64());
     }
     let most = world.config.blocked.top.min(TOP_MAX);

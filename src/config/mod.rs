@@ -162,7 +162,8 @@ pub struct Roots {
 pub struct Web {
     /// `--web.listen-address`: literal addresses; a bare `:10100` means `[::]:10100`.
     pub listen: Vec<SocketAddr>,
-    /// Scrapes answered at once, and as many readers of `/stalls`; above it `503` with `Retry-After`. Default 40.
+    /// Scrapes answered at once, and as many readers of `/stalls`, these in a quarter of all connections at most; more
+    /// get `503` with `Retry-After`. Default 40.
     pub max_requests: usize,
     /// Most open connections; a further one evicts the oldest without a complete head. Default 256.
     pub max_connections: usize,

@@ -37,7 +37,7 @@ const LINGER: Duration = Duration::from_secs(1);
 /// Most bytes thrown away meanwhile.
 const LINGER_BYTES_MAX: usize = 1024 * 1024;
 
-/// A client that has taken nothing for this long gives up its room when all the room for scrapes is taken.
+/// A client that has taken nothing for this long gives up its place when its room is full.
 const STALL: Duration = Duration::from_millis(250);
 
 /// What a connection needs from outside, in one turn of the loop.
@@ -174,7 +174,8 @@ impl Conn {
 
     /// Whether it keeps room that others could use, for a client that takes nothing.
     pub fn is_stalled(&self, now: Mono) -> bool {
-        matches!(self.stage, Stage::Writing { moved, permit: Some(_), .. } if now.since(moved) >= STALL)
+        let Stage::Writing { moved, permit: Some(permit), .. } = &self.stage else { return false };
+        now.since(*moved) >= STALL && permit.is_wanted()
     }
 
     /// Prepares for being dropped because the client does not take its response.

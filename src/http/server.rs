@@ -56,7 +56,7 @@ impl<'a> Server<'a> {
             at_work: None,
             zipped: Cache::default(),
             told: told::Cache::default(),
-            rooms: Rooms::new(site.web.max_requests),
+            rooms: Rooms::new(site.web.max_requests, site.web.max_connections),
             reserve: reserve(),
             accept_from: Mono::default(),
         }

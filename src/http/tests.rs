@@ -748,6 +748,29 @@ fn clients_that_never_read_do_not_keep_others_out() {
     deaf.iter_mut().for_each(Client::wait_closed);
 }
 
+#[test]
+fn a_crowd_of_readers_cuts_no_scrape_that_is_slow() {
+    let web = Web { max_requests: 2, write_deadline: PATIENCE, scrape_deadline: PATIENCE, ..limits() };
+    let port = Port::open(web, Engine::Stuck);
+    publish(&port.board, &b"a 1\n".repeat(2 * 1024 * 1024), u64::MAX);
+    let mut slow = port.client();
+    slow.send("GET /metrics HTTP/1.1\r\n\r\n");
+    until("it is being answered", || port.stats.scrapes() == 1);
+    // The readers wait for a newer page than this one.
+    publish(&port.board, b"a 1\n", 0);
+    thread::sleep(Duration::from_millis(60));
+    let tickets = port.board.engine_woken();
+    let mut readers: Vec<_> = (0..2).map(|_| port.client()).collect();
+    for reader in &mut readers {
+        reader.send("GET /stalls HTTP/1.1\r\n\r\n");
+    }
+    until("the readers' room is full", || port.board.engine_woken() == tickets + 2);
+    thread::sleep(Duration::from_millis(400));
+    assert_eq!(port.get("/stalls").code, 503, "and the one who asks makes the server look for stalled ones");
+    assert!(!is_reset(&slow), "it takes no room from readers");
+    assert_eq!(slow.reply().code, 200);
+}
+
 /// Whether the other end has reset the connection, without reading from it.
 fn is_reset(client: &Client) -> bool {
     let mut fds = [PollFd::new(&client.stream, PollFlags::empty())];

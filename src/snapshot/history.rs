@@ -95,10 +95,12 @@ impl Entry {
     fn goes_on(&mut self, stall: &Stall, now: Mono) {
         self.seen = now;
         self.tasks_max = self.tasks_max.max(stall.tasks_total);
-        if stall.seconds >= self.seconds {
+        let suspect = stall.suspects.first().map(|suspect| suspect.comm.clone()).unwrap_or_default();
+        // Who was named once is not forgotten at the same length.
+        if stall.seconds > self.seconds || (stall.seconds >= self.seconds && !suspect.is_empty()) {
             self.seconds = stall.seconds;
             self.title.clone_from(&stall.title);
-            self.suspect = stall.suspects.first().map(|suspect| suspect.comm.clone()).unwrap_or_default();
+            self.suspect = suspect;
         }
     }
 }

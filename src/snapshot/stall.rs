@@ -55,7 +55,7 @@ pub struct Stall {
     pub key: String,
     /// One sentence: what is stuck and on what.
     pub title: String,
-    /// How long, at least; of what is `late` the longest of its waits in the last minute.
+    /// How long, at least; what is `late` is told for the last minute only.
     pub seconds: f64,
     /// What the sentence means, for someone who does not know the kernel's words.
     pub explain: String,

@@ -184,9 +184,9 @@ fn packets<'a>(scene: &Scene<'a>) -> impl Iterator<Item = Finding<'a>> {
     let stands = |packets: &&LatePackets| scene.kthreads.iter().any(|party| party.tid == packets.tid);
     scene.packets.iter().filter(move |packets| !stands(packets)).map(|packets| Finding {
         on: On::Packets(*packets),
-        length: packets.lateness.longest,
+        length: packets.lateness.last.since(packets.lateness.first),
         victims: Victims::default(),
-        suspects: of_packets(scene, packets.cpu),
+        suspects: of_packets(scene, packets),
     })
 }
 

@@ -165,8 +165,11 @@ impl Kthreads {
             Some((slices, wait_ns)) => (Step { slices, wait_ns }, sample.steps.as_slice()),
             None => (moved, [].as_slice()),
         };
+        // What was seen of the wait in progress is known of the first that ended.
+        let mut seen = before.and_then(|known| known.wait).map(|(since, last)| last.since(since));
         for step in std::iter::once(&rest).chain(steps) {
-            self.book(&mut known, *step, at);
+            let of_first = seen.take_if(|_| step.slices > 0).unwrap_or_default();
+            self.book(&mut known, *step, of_first, at);
         }
         self.known.insert(sample.tid, known);
     }
@@ -180,7 +183,7 @@ impl Kthreads {
     }
 
     /// The histogram rule.
-    fn book(&mut self, known: &mut Known, step: Step, at: Mono) {
+    fn book(&mut self, known: &mut Known, step: Step, of_first: Duration, at: Mono) {
         let finished = self
             .finished
             .entry(known.thread.kind)
@@ -192,9 +195,9 @@ impl Kthreads {
         };
         known.carried_ns = 0;
         let wait = Duration::from_nanos(wait_ns);
-        // Of several waits the mean is what the longest had at least: nobody is called late for their sum.
-        let at_least = wait.checked_div(u32::try_from(step.slices).unwrap_or(u32::MAX)).unwrap_or_default();
-        known.late.add(at_least, at);
+        // Of several waits the longest had the mean at least: nobody is called late for their sum.
+        let mean = wait.checked_div(u32::try_from(step.slices).unwrap_or(u32::MAX)).unwrap_or_default();
+        known.late.add(mean.max(of_first.min(wait)), at);
         finished.waits.observe(wait.as_secs_f64());
         finished.waits.observe_times(0.0, others);
         finished.coarse = finished.coarse.saturating_add(u64::from(others > 0));

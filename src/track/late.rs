@@ -1,5 +1,5 @@
-//! Waits of a thread for its CPU that have ended, each too short to be called a stall, told together because they come
-//! back: what the thread serves comes late all the time.
+//! Waits of a thread for its CPU that have ended, mostly too short to be called a stall, told together because they
+//! come back: what the thread serves comes late all the time.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -35,6 +35,8 @@ pub struct Lateness {
     pub times: u64,
     /// The longest.
     pub longest: Duration,
+    /// When the first was told.
+    pub first: Mono,
     /// When the newest was told.
     pub last: Mono,
 }
@@ -46,7 +48,7 @@ impl Late {
             return;
         }
         self.slots.retain(|slot| at.since(slot.begin) <= WINDOW);
-        let one = Lateness { times: 1, longest: wait, last: at };
+        let one = Lateness { times: 1, longest: wait, first: at, last: at };
         match self.slots.back_mut().filter(|slot| at.since(slot.begin) < SLOT) {
             Some(slot) => slot.lateness = slot.lateness.and(one),
             None => self.slots.push_back(Slot { begin: at, lateness: one }),
@@ -66,6 +68,7 @@ impl Lateness {
         Self {
             times: self.times.saturating_add(other.times),
             longest: self.longest.max(other.longest),
+            first: self.first.min(other.first),
             last: self.last.max(other.last),
         }
     }
@@ -87,7 +90,8 @@ mod tests {
         }
         assert_eq!(late.told(at(3_000)), None, "two are chance, and 99 ms is not late");
         late.add(LATE, at(10_000));
-        let told = Lateness { times: 3, longest: Duration::from_millis(400), last: at(10_000) };
+        let longest = Duration::from_millis(400);
+        let told = Lateness { times: 3, longest, first: at(1_000), last: at(10_000) };
         assert_eq!(late.told(at(61_000)), Some(told));
         assert_eq!(late.told(at(61_001)), None, "the first two have left");
     }

@@ -30,9 +30,9 @@ pub enum Name<'a> {
 }
 
 impl<'a> Name<'a> {
-    /// What a spinning thread is called.
-    pub fn of_spin(spin: &'a Spin) -> Self {
-        spin.work.as_deref().map_or(Self::Comm(&spin.comm), Self::Worker)
+    /// What a busy thread is called.
+    pub fn of_busy(comm: &'a str, work: Option<&'a str>) -> Self {
+        work.map_or(Self::Comm(comm), Self::Worker)
     }
 
     /// The name for a series: of a kworker whose work is not known, without its number.
@@ -111,7 +111,7 @@ impl<'a> Party<'a> {
         Self {
             tid: spin.tid,
             pid: spin.pid,
-            name: Name::of_spin(spin),
+            name: Name::of_busy(&spin.comm, spin.work.as_deref()),
             since: spin.since,
             last: spin.last,
             cpu: spin.cpu,
@@ -128,7 +128,7 @@ impl<'a> Party<'a> {
         Self {
             tid,
             pid: share.pid,
-            name: Name::Comm(&share.comm),
+            name: Name::of_busy(&share.comm, share.work.as_deref()),
             since: share.since,
             last: share.last,
             cpu: Some(share.cpu),

@@ -25,13 +25,16 @@ pub struct Share {
     pub pid: Pid,
     /// Its name; of a kworker without the work item.
     pub comm: String,
+    /// The work item that a kworker runs, where the kernel says it.
+    pub work: Option<String>,
     /// The CPU that it was on at both.
     pub cpu: u32,
     /// The first.
     pub since: Mono,
     /// The last.
     pub last: Mono,
-    /// Part of the time that it was in the kernel, 0 to 1, at least.
+    /// Part of the time that it was in the kernel, 0 to 1: its run time without what the kernel counts as user time.
+    /// Where that is sampled at ticks, a thread that runs between them has none.
     pub in_kernel: f64,
 }
 
@@ -69,6 +72,7 @@ impl Shares {
             (in_kernel >= FROM).then(|| Share {
                 pid: busy.pid,
                 comm: busy.comm.clone(),
+                work: busy.work.clone(),
                 cpu,
                 since: seen.begin,
                 last: busy.end,

@@ -10,7 +10,7 @@ use crate::base::clock::Mono;
 use crate::track::findings::Victims;
 use crate::track::quotas::Throttling;
 use crate::track::resource::{Nature, Resource, function};
-use crate::track::scene::{Party, Scene, StuckDevice};
+use crate::track::scene::{LatePackets, Party, Scene, StuckDevice};
 
 /// A score from which on a suspect is named, in tenths.
 pub const NAMED_FROM: u32 = 3;
@@ -188,18 +188,29 @@ pub fn of_starved<'a>(scene: &Scene<'a>, group: Option<&'a str>, cpu: Option<u32
     ordered(suspects)
 }
 
-/// Who probably keeps a CPU's packets waiting, again and again: who spins there, or is in the kernel for much of the
-/// time.
-pub fn of_packets<'a>(scene: &Scene<'a>, cpu: u32) -> Vec<Suspect<'a>> {
-    let mut suspects = of_starved(scene, None, Some(cpu));
-    if suspects.is_empty() {
-        let here = scene.in_kernel.iter().filter(|(party, _)| party.cpu == Some(cpu)).take(CANDIDATES_MAX);
-        suspects.extend(here.map(|(party, part)| {
-            let (length, percent) = (seconds(party.length()), part * 100.0);
-            let why = format!("it was in the kernel on that CPU for {percent:.0} % of {length}");
-            Suspect::new(Who::Thread(*party), Reason::KernelTime).ground(5, why)
-        }));
-    }
+/// Who probably keeps a CPU's packets waiting, again and again: who was in the kernel there for a good part of the same
+/// time. `ksoftirqd` is, when it catches up.
+pub fn of_packets<'a>(scene: &Scene<'a>, packets: &LatePackets) -> Vec<Suspect<'a>> {
+    let LatePackets { cpu, tid, lateness } = packets;
+    let meanwhile = |party: &Party<'_>| party.since <= lateness.last && party.last >= lateness.first;
+    let here = scene.in_kernel.iter().filter(|(party, _)| party.cpu == Some(*cpu) && party.tid != *tid);
+    let suspect = |(party, part): &(Party<'a>, f64)| {
+        let spin = scene.spinning.iter().find(|spin| spin.tid == party.tid && spin.length() >= SPIN_MIN);
+        spin.map_or_else(
+            || {
+                let (length, percent) = (seconds(party.length()), part * 100.0);
+                let why = format!(
+                    "it was in the kernel for {percent:.0} % of {length}, and on that CPU at both ends of them"
+                );
+                Suspect::new(Who::Thread(*party), Reason::KernelTime).ground(5, why)
+            },
+            |spin| Suspect::of_spin(*spin),
+        )
+    };
+    let mut suspects: Vec<Suspect<'a>> =
+        here.filter(|(party, _)| meanwhile(party)).take(CANDIDATES_MAX).map(suspect).collect();
+    // Of equals whoever was there for the largest part.
+    suspects.sort_by_key(|suspect| std::cmp::Reverse(suspect.score));
     suspects
 }
 

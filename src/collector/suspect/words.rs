@@ -158,16 +158,16 @@ fn late(packets: &LatePackets) -> Told {
         kind: "late",
         on: format!("cpu{cpu}"),
         title: format!(
-            "Packets of CPU {cpu} come late: ksoftirqd/{cpu} had to wait for it {} times in the last {} s, up to \
-             {longest:.2} s",
+            "Packets of CPU {cpu} may come late: ksoftirqd/{cpu} had to wait for it {} times in the last {} s, up \
+             to {longest:.2} s",
             lateness.times,
             WINDOW.as_secs()
         ),
         explain: format!(
             "What interrupts leave behind on this CPU, received packets above all, waits for ksoftirqd; waits of {:.1} \
-             s and more are counted. Connections whose packets arrive there stand still meanwhile, and those of other \
-             CPUs do not. Usually somebody reads in the kernel for long at a time, such as an agent that reads the \
-             memory.stat of many control groups.",
+             s and more are counted. Connections whose packets arrive there may stand still meanwhile, and those of \
+             other CPUs do not. Usually somebody reads in the kernel for long at a time, such as an agent that reads \
+             the memory.stat of many control groups.",
             LATE.as_secs_f64()
         ),
         act: vec![

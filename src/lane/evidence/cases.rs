@@ -160,6 +160,18 @@ impl Cases {
         crowded
     }
 
+    /// A wait that an earlier probe took the stack of, and of which the wait channel is not known.
+    pub fn unnamed(&self) -> Option<Wanted> {
+        self.open.values().find(|case| case.taken && case.channel.is_none()).map(|case| case.wish)
+    }
+
+    /// Takes a wait channel, so that the wait counts in it.
+    pub fn name(&mut self, tid: Tid, channel: Option<String>) {
+        if let Some(case) = self.open.get_mut(&tid) {
+            case.channel = Some(channel);
+        }
+    }
+
     /// Takes what became of a stack.
     pub fn done(&mut self, wish: &Wanted, outcome: Outcome, now: Mono) {
         let Some(case) = self.open.get_mut(&wish.tid) else { return };

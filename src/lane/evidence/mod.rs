@@ -65,12 +65,19 @@ impl EvidenceLane {
     ) -> Self {
         let limits = &config.evidence;
         let per_minute = u32::try_from(limits.per_minute).unwrap_or(u32::MAX).max(1);
+        let pace = Duration::from_secs(60) / per_minute;
+        let rest = match (avoid.is_empty(), known.is_empty()) {
+            (false, _) => AFTER_HANG,
+            // The earlier probe may just have taken one.
+            (true, false) => pace,
+            (true, true) => Duration::ZERO,
+        };
         Self {
             on: !config.disabled.iter().any(|name| name == Lane::Evidence.name()),
             handover,
-            next: if avoid.is_empty() { now } else { now.plus(AFTER_HANG) },
+            next: now.plus(rest),
             cases: Cases::new(limits.after, avoid, known),
-            pace: Duration::from_secs(60) / per_minute,
+            pace,
             budget: Budget::new(share, now),
             marks: None,
             rest: now,
@@ -83,10 +90,7 @@ impl EvidenceLane {
     /// Reads the stack of the first that is worth one.
     fn take(&mut self, due: &[Wanted], now: Mono, tools: &mut Tools<'_>) {
         for wish in due {
-            let place = Place::Thread { pid: wish.pid, tid: wish.tid, file: ThreadFile::Wchan };
-            let reader = &mut tools.reader;
-            let channel = || reader.read(&place).ok().and_then(task::wchan).map(str::to_owned);
-            if self.cases.crowded(wish, channel) {
+            if self.cases.crowded(wish, || channel(wish, &mut tools.reader)) {
                 continue;
             }
             self.next = now.plus(self.pace);
@@ -131,6 +135,12 @@ enum Failure {
     Source(SourceError),
 }
 
+/// The function that it sleeps in.
+fn channel(wish: &Wanted, reader: &mut Reader<'_>) -> Option<String> {
+    let place = Place::Thread { pid: wish.pid, tid: wish.tid, file: ThreadFile::Wchan };
+    reader.read(&place).ok().and_then(task::wchan).map(str::to_owned)
+}
+
 /// The functions of a wait's kernel stack.
 fn stack(wish: &Wanted, marks: Marks, reader: &mut Reader<'_>) -> Result<Vec<String>, Failure> {
     let Wanted { pid, tid, mark, .. } = *wish;
@@ -157,6 +167,10 @@ impl Work for EvidenceLane {
         let now = turn.began;
         if self.on {
             self.cases.meet(self.handover.wanted(), now);
+            // They are few, and each is read once.
+            while let Some(wish) = self.cases.unnamed() {
+                self.cases.name(wish.tid, channel(&wish, &mut tools.reader));
+            }
             // Whoever is due and does not get a stack in a rest was not kept from it by the others.
             let due = if now >= self.rest { self.cases.due(now) } else { Vec::new() };
             if now >= self.next {

@@ -241,21 +241,32 @@ fn s3_who_sleeps_elsewhere_is_named_and_not_who_queues_elsewhere() {
 fn s4_packets_that_come_late_are_told_with_who_spins_there_unless_ksoftirqd_stands_still_for_good() {
     let quotas = Quotas::default();
     let mut scene = scene(&quotas);
-    let lateness = Lateness { times: 40, longest: Duration::from_millis(410), last: at(NOW) };
+    let longest = Duration::from_millis(410);
+    let lateness = Lateness { times: 40, longest, first: at(NOW - 20), last: at(NOW) };
     scene.packets = vec![LatePackets { cpu: 7, tid: 71, lateness }];
     let found = told(&mut scene);
     let On::Packets(packets) = found[0].on else { panic!("{found:?}") };
-    assert_eq!((packets.cpu, found[0].length, found.len()), (7, lateness.longest, 1));
+    assert_eq!((packets.cpu, found[0].length, found.len()), (7, Duration::from_secs(20), 1));
     assert_eq!(first(&found[0]), None, "nobody is seen there");
+
     let reader = Party { cpu: Some(7), spins: true, ..party("cadvisor", 4) };
-    scene.in_kernel = vec![(Party { cpu: Some(6), ..reader }, 0.99), (reader, 0.8)];
+    let elsewhere = Party { cpu: Some(6), ..reader };
+    let before = Party { since: at(NOW - 30), last: at(NOW - 21), ..reader };
+    let itself = Party { tid: 71, ..reader };
+    scene.in_kernel = vec![(elsewhere, 0.99), (before, 0.97), (itself, 0.9), (reader, 0.8)];
     let found = told(&mut scene);
     assert_eq!(first(&found[0]), Some(("cadvisor".to_owned(), Reason::KernelTime)));
-    assert_eq!(found[0].suspects[0].because, ["it was in the kernel on that CPU for 80 % of 4.0 s"]);
-    scene.spinning = vec![Party { cpu: Some(6), ..reader }, reader];
+    let why = "it was in the kernel for 80 % of 4.0 s, and on that CPU at both ends of them";
+    assert_eq!((found[0].suspects[0].because[0].as_str(), found[0].suspects.len()), (why, 1));
+
+    // A poller that hardly runs is none, whatever it does; a spin that takes the CPU is named before others.
+    let poller = Party { tid: 5, cpu: Some(7), spins: true, ..party("vhost", 4) };
+    scene.spinning = vec![poller, Party { tid: 71, ..poller }];
+    assert_eq!(first(&told(&mut scene)[0]), Some(("cadvisor".to_owned(), Reason::KernelTime)));
+    scene.in_kernel.push((poller, 0.3));
     let found = told(&mut scene);
-    assert_eq!(first(&found[0]), Some(("cadvisor".to_owned(), Reason::KernelSpin)));
-    assert_eq!(found[0].suspects.len(), 1, "not the one of another CPU");
+    assert_eq!(first(&found[0]), Some(("vhost".to_owned(), Reason::KernelSpin)));
+    assert_eq!(found[0].suspects.len(), 2);
     let thread = Kthread { kind: Kind::Ksoftirqd, cpu: Some(7) };
     scene.kthreads = vec![Party { tid: 71, name: Name::Kthread(thread), cpu: Some(7), ..party("", 9) }];
     let found = told(&mut scene);
