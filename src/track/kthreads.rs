@@ -307,6 +307,20 @@ mod tests {
     }
 
     #[test]
+    fn what_was_seen_of_a_wait_in_progress_is_known_of_the_first_that_ended() {
+        let mut tracker = Kthreads::default();
+        let mut wait_ns = 0;
+        for slices in [7, 17, 27] {
+            let waits = KthreadSample { wait_ns, ..waiting(slices, 0, 390 * MS) };
+            tracker.observe(&frame(vec![waits]));
+            wait_ns += 410 * MS;
+            tracker.observe(&frame(vec![sample(slices + 5, wait_ns, &[(5, 410 * MS)])]));
+        }
+        let (.., lateness) = tracker.late(Mono::from_nanos(0)).next().unwrap();
+        assert_eq!((lateness.times, lateness.longest), (3, Duration::from_millis(390)));
+    }
+
+    #[test]
     fn an_id_that_was_reused_is_somebody_else() {
         let mut tracker = Kthreads::default();
         tracker.observe(&frame(vec![waiting(7, 100, 900)]));

@@ -160,9 +160,12 @@ impl Cases {
         crowded
     }
 
-    /// A wait that an earlier probe took the stack of, and of which the wait channel is not known.
+    /// A wait that an earlier probe took the stack of, and of which the wait channel is not known. Where a probe hung,
+    /// nothing is read again.
     pub fn unnamed(&self) -> Option<Wanted> {
-        self.open.values().find(|case| case.taken && case.channel.is_none()).map(|case| case.wish)
+        let unnamed =
+            |case: &&Case| case.taken && case.channel.is_none() && !self.avoid.contains(&case.wish.tid);
+        self.open.values().find(unnamed).map(|case| case.wish)
     }
 
     /// Takes a wait channel, so that the wait counts in it.

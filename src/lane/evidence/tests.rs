@@ -47,13 +47,15 @@ fn take(cases: &mut Cases, channel: &str, now: Mono) -> Option<Tid> {
 fn what_an_earlier_probe_knew_is_due_at_once_and_what_it_took_is_not_taken_again() {
     let known = |tid, taken| Known { tid, mark: wish(tid).mark, since: at(1), taken };
     let other = Known { mark: Mark { slices: 4, ..MARK }, ..known(9, false) };
-    let told = vec![known(7, false), known(8, true), known(10, true), known(11, true), other];
-    let mut cases = Cases::new(Duration::from_secs(10), vec![], told);
-    let wishes = || [7, 8, 9, 10, 11].map(wish).to_vec();
+    let told =
+        vec![known(7, false), known(8, true), known(10, true), known(11, true), known(66, true), other];
+    let mut cases = Cases::new(Duration::from_secs(10), vec![66], told);
+    let wishes = || [7, 8, 9, 10, 11, 66].map(wish).to_vec();
     cases.meet(wishes(), at(20));
     assert_eq!(tids(&cases.due(at(20))), [7], "8 has its stack, and 9 is in another wait than it was");
     assert_eq!(tids(&cases.due(at(30))), [7, 9]);
     while let Some(unnamed) = cases.unnamed() {
+        assert_ne!(unnamed.tid, 66, "an earlier probe hung there");
         cases.name(unnamed.tid, Some("a".to_owned()));
     }
     cases.meet(wishes(), at(31));
