@@ -197,7 +197,8 @@ fn watched() {
     // Who reads no more is not written to for ever.
     drop(stdout);
     assert!(child.try_wait().expect("our own child").is_none(), "it waits for the next exporter");
-    send_signal(Pid::try_from(child.id()).expect("a pid fits"), Signal::INT);
+    // Not SIGINT: a shell starts what runs in its background with that ignored, and such a shell may have started us.
+    send_signal(Pid::try_from(child.id()).expect("a pid fits"), Signal::TERM);
     child.wait().expect("our own child");
 }
 

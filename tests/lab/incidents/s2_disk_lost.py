@@ -1,4 +1,8 @@
-"""S2: a disk stops answering below ext4; the journal cannot commit, and who touches the filesystem waits for ever."""
+"""S2: a disk stops answering below ext4; the journal cannot commit, and who touches the filesystem waits for ever.
+
+Meanwhile a kernel thread works without a pause, as the kworker did that looked for the blocks which the other one held;
+and everybody who comes along joins the queue.
+"""
 
 SETUP = """
 /lab/nbd /dev/nbd0 64 &
@@ -23,12 +27,15 @@ def run(story):
     story.observe()
     story.run("kill -STOP $(cat /run/nbd.pid)")
     story.mark("lost")
+    story.fault("thread 1 spin 30 preemptible")
+    pile = [story.background(f"sleep {after}; echo x >/data/pile{after}") for after in (4, 8, 12)]
     story.watch(20)
     story.tells(0)
     story.watch(15)
     story.mark("back")
     story.run("kill -CONT $(cat /run/nbd.pid)")
     story.watch(12)
+    story.facts["went on"] = sum(job.ended for job in pile)
 
 
 def expect(seen):
@@ -42,7 +49,13 @@ def expect(seen):
     seen.ends(series, lost[1], within=6)
     seen.sees('stall_disk_stuck_seconds{device="nbd0"}', 2, lost, within=10)
     seen.ends('stall_disk_stuck_seconds{device="nbd0"}', lost[1], within=6)
-    seen.reaches("stall_uninterruptible_tasks", 2, lost)
+    # syslog, the journal and the three who came later.
+    seen.reaches("stall_uninterruptible_tasks", 5, lost)
+    seen.check("all went on when it came back", seen.facts["went on"] == 3, f"{seen.facts['went on']} of 3")
+    spun = seen.truths[0]["start"], min(seen.truths[0]["end"], lost[1])
+    spin = 'stall_kernel_spin_seconds_max{comm="stall_fault/1"}'
+    seen.sees(spin, 5, spun, within=20)
+    seen.lower_bound(spin, spun)
     # The journal's own thread is the one that says that no commit will come.
     seen.reaches('stall_blocked_group_seconds_max{comm="jbd2.*"}', 5, lost)
     # The device, and no other.
