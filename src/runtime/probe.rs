@@ -128,7 +128,14 @@ impl Runner {
         match self.plan.lane {
             Lane::Tasks => {
                 let share = tasks.cpu_budget * TASKS_SHARE;
-                Box::new(TasksLane::new(tasks.clone(), services, handover, share, now))
+                Box::new(TasksLane::new(
+                    tasks.clone(),
+                    services,
+                    handover,
+                    share,
+                    self.plan.avoid.clone(),
+                    now,
+                ))
             }
             Lane::Detail => {
                 let share = tasks.cpu_budget * DETAIL_SHARE;

@@ -165,6 +165,9 @@ impl Probes {
             Frame::Pressures(pressures) => (Lane::Pressure, pressures.groups),
             Frame::Failed { lane, .. } => (*lane, false),
         };
+        if let Frame::Sweep(sweep) = frame {
+            self.supervisor.avoids(lane, &sweep.avoided);
+        }
         let stuck = self.supervisor.lane(lane).stuck;
         self.supervisor.delivered(lane, proves(frame), now);
         if let Some(stuck) = stuck.filter(|_| self.supervisor.lane(lane).stuck.is_none()) {

@@ -5,6 +5,7 @@
 //! for a rotating share, and for all at once when the host's running count exceeds what the walk explains. New,
 //! changed, D and R threads always have their letter read.
 
+mod avoid;
 pub mod inspect;
 pub mod marks;
 mod refresh;
@@ -25,7 +26,8 @@ use crate::lane::handover::{Handover, Wanted, Why, Worth};
 use crate::lane::{Tools, Work};
 use crate::sample::{Frame, Lane, Row};
 use crate::source::place::{Place, ThreadFile};
-use crate::source::task;
+use crate::source::{Reader, task};
+use avoid::Avoid;
 use inspect::{Inspector, Known};
 use marks::Marks;
 use refresh::Refresh;
@@ -53,6 +55,7 @@ pub struct TasksLane {
     services: Services,
     budget: Budget,
     share: f64,
+    avoid: Avoid,
     known: ByTid<Known>,
     watch: Watch,
     wanted: HashMap<Tid, Wanted>,
@@ -75,12 +78,14 @@ pub struct TasksLane {
 }
 
 impl TasksLane {
-    /// A lane that knows nothing yet. `share` is its part of the CPU budget.
+    /// A lane that knows nothing yet. `share` is its part of the CPU budget; the threads in `avoid` are not read, as an
+    /// earlier lane hung there.
     pub fn new(
         limits: config::Tasks,
         services: &[config::Service],
         handover: Arc<Handover>,
         share: f64,
+        avoid: Vec<Tid>,
         now: Mono,
     ) -> Self {
         Self {
@@ -91,6 +96,7 @@ impl TasksLane {
             services: Services::new(services),
             budget: Budget::new(share, now),
             share,
+            avoid: Avoid::new(avoid),
             known: ByTid::default(),
             watch: Watch::default(),
             wanted: HashMap::new(),
@@ -158,9 +164,12 @@ impl TasksLane {
         let mut inspector = self.inspector.take().unwrap_or_else(|| {
             // kthreadd sleeps in a function of its own name; without the privilege its wait channel reads `0`.
             let kthreadd = Place::Thread { pid: 2, tid: 2, file: ThreadFile::Wchan };
+            let wchan = |reader: &mut Reader<'_>| reader.read(&kthreadd).ok().and_then(task::wchan).is_some();
+            // Both have run on every kernel.
+            let witness = [1, 2].into_iter().find(|tid| !self.avoid.contains(*tid));
             Inspector {
-                marks: Marks::of_this_kernel(&mut tools.reader),
-                wchan_works: tools.reader.read(&kthreadd).ok().and_then(task::wchan).is_some(),
+                marks: witness.map_or(Marks::Slices, |tid| Marks::by(tid, &mut tools.reader)),
+                wchan_works: !self.avoid.contains(2) && wchan(&mut tools.reader),
                 services: self.services.clone(),
             }
         });
@@ -228,3 +237,6 @@ impl Work for TasksLane {
         self.interval
     }
 }
+
+#[cfg(test)]
+mod tests;
