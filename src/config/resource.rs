@@ -114,18 +114,7 @@ fn ambiguous<'a>(table: &'a Raw, extra: &Extra, waits: &mut HashMap<String, &'a 
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
-    use crate::config::{Config, Flags, file, validate};
-
-    fn checked(text: &str) -> Result<Config, Vec<String>> {
-        validate::check(file::parse(Path::new("c.toml"), text), &Flags::default())
-            .map_err(|faults| faults.iter().map(ToString::to_string).collect())
-    }
-
-    fn faults(text: &str) -> Vec<String> {
-        checked(text).err().unwrap_or_default()
-    }
+    use crate::config::validate::trial::{checked, faults};
 
     #[test]
     fn a_resource_is_taken() {

@@ -134,19 +134,8 @@ fn last_line(message: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
-    use crate::config::{Config, Flags, file, validate};
-
-    fn checked(text: &str) -> Result<Config, Vec<String>> {
-        validate::check(file::parse(Path::new("c.toml"), text), &Flags::default())
-            .map_err(|faults| faults.iter().map(ToString::to_string).collect())
-    }
-
-    fn faults(text: &str) -> Vec<String> {
-        checked(text).err().unwrap_or_default()
-    }
+    use crate::config::validate::trial::{checked, faults};
 
     #[test]
     fn a_rule_for_threads_is_taken() {

@@ -102,6 +102,31 @@ fn disabled(
     off
 }
 
+/// What becomes of a file's text, and its faults as a person sees them.
+#[cfg(test)]
+pub mod trial {
+    use std::path::Path;
+
+    use super::super::file;
+    use super::{Config, Flags, check};
+
+    /// With these flags.
+    pub fn with(text: &str, flags: &Flags) -> Result<Config, Vec<String>> {
+        check(file::parse(Path::new("c.toml"), text), flags)
+            .map_err(|faults| faults.iter().map(ToString::to_string).collect())
+    }
+
+    /// Without flags.
+    pub fn checked(text: &str) -> Result<Config, Vec<String>> {
+        with(text, &Flags::default())
+    }
+
+    /// The faults alone.
+    pub fn faults(text: &str) -> Vec<String> {
+        checked(text).err().unwrap_or_default()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
@@ -127,10 +152,7 @@ mod tests {
     }
 
     fn faults(text: &str, flags: &Flags) -> Vec<String> {
-        match check(file::parse(Path::new("c.toml"), text), flags) {
-            Ok(_) => Vec::new(),
-            Err(faults) => faults.iter().map(ToString::to_string).collect(),
-        }
+        trial::with(text, flags).err().unwrap_or_default()
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::base::bounded::{LABEL_MAX, label};
 use crate::base::clock::{self, Mono};
 use crate::base::units::Tid;
-use crate::lane::budget::Budget;
+use crate::lane::budget::{Budget, Turn};
 use crate::lane::handover::{Handover, Wanted, Why};
 use crate::lane::tasks::marks::Marks;
 use crate::lane::{Tools, Work};
@@ -60,7 +60,10 @@ struct Answered {
 impl Answered {
     /// Belongs to what is asked: the same wait, or a thread that is busy still.
     fn answers(&self, wish: &Wanted) -> bool {
-        self.why == wish.why && (self.mark == wish.mark || self.why == Why::Busy)
+        match (self.why.of_time(), wish.why.of_time()) {
+            (true, true) => true,
+            _ => self.why == wish.why && self.mark == wish.mark,
+        }
     }
 }
 
@@ -75,7 +78,7 @@ impl DetailLane {
     fn detail(&mut self, wish: &Wanted, marks: Marks, reader: &mut Reader<'_>, now: Mono) -> Option<Detail> {
         match wish.why {
             Why::Blocked | Why::Starved => self.wait(wish, marks, reader, now),
-            Why::Busy => self.busy(wish, marks, reader, now),
+            Why::Busy | Why::Ran => self.busy(wish, marks, reader, now),
         }
     }
 
@@ -154,7 +157,8 @@ impl DetailLane {
 
 impl Work for DetailLane {
     fn turn(&mut self, tools: &mut Tools<'_>) -> Mono {
-        let (now, cpu) = (clock::now(), clock::thread_cpu());
+        let turn = Turn::begin();
+        let now = turn.began;
         let marks = *self.marks.get_or_insert_with(|| Marks::of_this_kernel(&mut tools.reader));
         let open = self.open(now);
         // One by one: what was read before the lane hangs in the next wish is not lost with it.
@@ -167,10 +171,7 @@ impl Work for DetailLane {
             (tools.send)(&Frame::Detail(Vec::new()));
             self.sent = Some(now);
         }
-        let spent = clock::thread_cpu().saturating_sub(cpu);
-        let now = clock::now();
-        self.budget.spend(spent, now);
-        now.plus(self.interval).max(self.budget.due(spent))
+        self.budget.next(&turn, self.interval)
     }
 
     fn interval(&self) -> Duration {

@@ -15,6 +15,15 @@ pub enum Why {
     Starved,
     /// It is in R and burns CPU time: where?
     Busy,
+    /// It burnt CPU time and sleeps now: where? Short work that keeps a CPU from others is hardly ever met in R.
+    Ran,
+}
+
+impl Why {
+    /// Asks where a thread spends its CPU time, and not about a wait.
+    pub const fn of_time(self) -> bool {
+        matches!(self, Self::Busy | Self::Ran)
+    }
 }
 
 /// A thread about which the tasks lane wants details.

@@ -192,6 +192,17 @@ pub struct LatePackets {
     pub lateness: Lateness,
 }
 
+/// A thread that was in the kernel for a good part of a while.
+#[derive(Debug, Clone, Copy)]
+pub struct InKernel<'a> {
+    /// The thread, and the while.
+    pub party: Party<'a>,
+    /// The part of it, 0 to 1.
+    pub part: f64,
+    /// How long it kept a CPU each time, the mean.
+    pub at_a_time: Duration,
+}
+
 /// From which length on each sort is a stall.
 #[derive(Debug, Clone, Copy)]
 pub struct Thresholds {
@@ -226,8 +237,8 @@ pub struct Scene<'a> {
     pub devices: Vec<StuckDevice<'a>>,
     /// Sampled kernel threads that have waited for their CPU past the threshold.
     pub kthreads: Vec<Party<'a>>,
-    /// Threads that were in the kernel for a good part of a while, with the part of it, 0 to 1, the largest first.
-    pub in_kernel: Vec<(Party<'a>, f64)>,
+    /// Threads that were in the kernel for a good part of a while, the largest part first.
+    pub in_kernel: Vec<InKernel<'a>>,
     /// CPUs whose packets come late, the latest first.
     pub packets: Vec<LatePackets>,
     /// From which length on each sort is a stall.
@@ -313,10 +324,14 @@ pub fn meanings<'a>(waiting: &mut [Party<'a>], resources: Resources<'a>) -> Hash
     asked.into_values().flatten().map(|resource| (resource.name, resource)).collect()
 }
 
-fn in_kernel(tracks: &Tracks, now: Mono) -> Vec<(Party<'_>, f64)> {
-    let shares = tracks.shares.iter(now).map(|(tid, share)| (Party::of_share(tid, share), share.in_kernel));
-    let mut shares: Vec<(Party<'_>, f64)> = shares.collect();
-    shares.sort_by(|(a, one), (b, other)| other.total_cmp(one).then(a.tid.cmp(&b.tid)));
+fn in_kernel(tracks: &Tracks, now: Mono) -> Vec<InKernel<'_>> {
+    let shares = tracks.shares.iter(now).map(|(tid, share)| InKernel {
+        party: Party::of_share(tid, share),
+        part: share.in_kernel,
+        at_a_time: share.at_a_time,
+    });
+    let mut shares: Vec<InKernel<'_>> = shares.collect();
+    shares.sort_by(|a, b| b.part.total_cmp(&a.part).then(a.party.tid.cmp(&b.party.tid)));
     shares
 }
 

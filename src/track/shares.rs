@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use crate::base::clock::{Mono, nanos};
 use crate::base::units::{Pid, Tid};
-use crate::sample::Detail;
+use crate::sample::{Detail, Mark};
 
-/// Part of the time between two looks from which on a thread is told. Others may want the CPU as much as it does, and
-/// then it gets a half or a third of it.
-const FROM: f64 = 0.25;
+/// Part of the time between two looks from which on a thread is told. Low: who keeps the CPU for a second in every ten
+/// is worth it.
+const FROM: f64 = 0.04;
 /// How long what two looks proved is worth telling: as long as late waits are.
 const KEPT: Duration = crate::track::late::WINDOW;
 /// Most threads that are remembered; who finds no place can be found at a later look.
@@ -36,6 +36,8 @@ pub struct Share {
     /// Part of the time that it was in the kernel, 0 to 1: its run time without what the kernel counts as user time.
     /// Where that is sampled at ticks, a thread that runs between them has none.
     pub in_kernel: f64,
+    /// How long it kept a CPU each time that it was put on one, the mean.
+    pub at_a_time: Duration,
 }
 
 #[derive(Debug)]
@@ -43,7 +45,7 @@ struct Seen {
     start_ticks: Option<u64>,
     cpu: Option<u32>,
     begin: Mono,
-    run_ns: u64,
+    mark: Mark,
     user_ticks: u64,
     share: Option<Share>,
 }
@@ -62,7 +64,8 @@ impl Shares {
             return;
         }
         let proved = before.as_ref().and_then(|seen| {
-            let ran = detail.mark.run_ns.checked_sub(seen.run_ns)?;
+            let ran = detail.mark.run_ns.checked_sub(seen.mark.run_ns)?;
+            let slices = detail.mark.slices.checked_sub(seen.mark.slices)?;
             // One more tick may have been about to come.
             let user =
                 busy.user_ticks.checked_sub(seen.user_ticks)?.saturating_add(1).saturating_mul(TICK_NS);
@@ -77,16 +80,21 @@ impl Shares {
                 since: seen.begin,
                 last: busy.end,
                 in_kernel: in_kernel.min(1.0),
+                at_a_time: Duration::from_nanos(ran / slices.max(1)),
             })
         });
+        // The largest of the time that is told.
         let earlier = before.and_then(|seen| seen.share);
+        let earlier = earlier.filter(|share| busy.end.since(share.last) <= KEPT);
+        let share =
+            [proved, earlier].into_iter().flatten().max_by(|a, b| a.in_kernel.total_cmp(&b.in_kernel));
         let seen = Seen {
             start_ticks: detail.start_ticks,
             cpu: detail.cpu,
             begin: busy.begin,
-            run_ns: detail.mark.run_ns,
+            mark: detail.mark,
             user_ticks: busy.user_ticks,
-            share: proved.or(earlier),
+            share,
         };
         self.0.insert(detail.tid, seen);
     }
@@ -134,8 +142,12 @@ mod tests {
     fn who_sleeps_in_between_is_told_and_user_time_is_taken_off() {
         assert_eq!(told(&[at(1000, 500, 4, 1)], 1000), None, "one look proves nothing");
         assert_eq!(told(&[at(1000, 500, 4, 1), at(3000, 2300, 4, 1)], 3000), Some((89, 2000)));
-        assert_eq!(told(&[at(1000, 500, 4, 1), at(3000, 2300, 133, 1)], 3000), Some((25, 2000)));
-        assert_eq!(told(&[at(1000, 500, 4, 1), at(3000, 2300, 134, 1)], 3000), None, "most of it at home");
+        assert_eq!(told(&[at(1000, 500, 4, 1), at(3000, 2300, 175, 1)], 3000), Some((4, 2000)));
+        assert_eq!(
+            told(&[at(1000, 500, 4, 1), at(3000, 2300, 176, 1)], 3000),
+            None,
+            "nearly all of it at home"
+        );
         assert_eq!(told(&[at(1000, 500, 4, 2), at(3000, 2300, 4, 1)], 3000), None, "on two CPUs");
     }
 

@@ -20,8 +20,8 @@ mod sampled;
 
 use std::time::Duration;
 
-use crate::base::clock::{self, Mono};
-use crate::lane::budget::Budget;
+use crate::base::clock::Mono;
+use crate::lane::budget::{Budget, Turn};
 use crate::lane::tasks::marks::Marks;
 use crate::lane::{Tools, Work};
 use crate::sample::{Frame, KTHREADS_MAX, KthreadSamples, Lane};
@@ -171,7 +171,8 @@ impl KthreadsLane {
 
 impl Work for KthreadsLane {
     fn turn(&mut self, tools: &mut Tools<'_>) -> Mono {
-        let (now, cpu) = (clock::now(), clock::thread_cpu());
+        let turn = Turn::begin();
+        let now = turn.began;
         if self.most == 0 || self.blind(tools) {
             (tools.send)(&Frame::Kthreads(KthreadSamples {
                 at: now,
@@ -183,13 +184,13 @@ impl Work for KthreadsLane {
         self.look(now, &mut tools.reader);
         let mut searched = Duration::ZERO;
         if self.discovery.due(now) && self.discovery_budget.due(Duration::ZERO) <= now {
-            let looked = clock::thread_cpu();
+            let search = Turn::begin();
             self.discover(now, &mut tools.reader);
-            searched = clock::thread_cpu().saturating_sub(looked);
+            searched = search.cost();
             self.discovery_budget.spend(searched, now);
         }
         self.tell(now, tools);
-        let spent = clock::thread_cpu().saturating_sub(cpu).saturating_sub(searched);
+        let spent = turn.cost().saturating_sub(searched);
         self.budget.spend(spent, now);
         let due = now.plus(STEP).max(self.budget.due(spent));
         self.interval = due.since(now);

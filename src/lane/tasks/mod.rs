@@ -59,7 +59,7 @@ pub struct TasksLane {
     known: ByTid<Known>,
     watch: Watch,
     wanted: HashMap<Tid, Wanted>,
-    /// Threads in R of the last walk that details are wanted of.
+    /// Threads of the last walk that do not wait in the kernel and that details are wanted of.
     runnable: Vec<Wanted>,
     /// When the last walk began.
     walk_began: Mono,
@@ -183,7 +183,8 @@ impl TasksLane {
     /// Sends a walk and asks for the details of its waits, and of no others.
     fn walked(&mut self, frame: &Frame, tools: &mut Tools<'_>) {
         (tools.send)(frame);
-        self.handover.set_runnable(self.runnable.iter().map(|wish| wish.pid).collect());
+        let in_r = self.runnable.iter().filter(|wish| wish.why != Why::Ran);
+        self.handover.set_runnable(in_r.map(|wish| wish.pid).collect());
         self.wanted = self.runnable.drain(..).map(|wish| (wish.tid, wish)).collect();
         if let Frame::Sweep(sweep) = frame {
             self.want(&sweep.rows);

@@ -1,7 +1,7 @@
 //! The walk: processes, their threads, one look each, and the frame that comes out of it. Every step is linear in the
 //! number of threads.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::base::clock::{self, Mono};
 use crate::base::units::{Pid, State, Tid};
@@ -15,7 +15,7 @@ use crate::source::error::{Cause, SourceError};
 use crate::source::place::Place;
 use crate::source::task;
 
-/// Most threads in R that details are asked of. The detail lane takes them in turn.
+/// Most threads that do not wait in the kernel and that details are asked of. The detail lane takes them in turn.
 const RUNNABLE_MAX: usize = 1024;
 
 impl TasksLane {
@@ -43,7 +43,7 @@ impl TasksLane {
             rounds: self.rounds(),
             visited: 0,
             before: std::mem::replace(&mut self.walk_began, sweep.begin),
-            busy: HashSet::new(),
+            busy: HashMap::new(),
             tids: Vec::new(),
             unlisted: HashSet::new(),
             sweep,
@@ -75,7 +75,7 @@ impl TasksLane {
         let unmoved = self.remember(&sweep);
         let (marks, reader) = (inspector.marks, &mut tools.reader);
         let unwatched = self.watch.choose(&sweep.rows, &unmoved, &self.avoid, marks, reader);
-        sweep.missed.over_watched = unwatched.saturating_add(self.ask(&sweep, &unmoved, &busy));
+        sweep.missed.over_watched = unwatched.saturating_add(self.ask(&sweep, &unmoved, busy));
         // Our own thread is one of the running ones, and one more may have come and gone.
         let explained = sweep.states.first().copied().unwrap_or_default().saturating_add(1);
         self.refresh.after(running, explained);
@@ -226,8 +226,10 @@ impl TasksLane {
         // What it did since its mark was new, or since the walk before, which found that mark still standing.
         let time = seen.read.0.since(before.since.max(pass.before));
         let ran = mark.run_ns.saturating_sub(before.mark.run_ns);
-        if state == State::Running && runnable::busy(ran, time) {
-            pass.busy.insert(thread.tid);
+        if thread.pid != self.own_pid && runnable::busy(ran, time) {
+            let why = if state == State::Running { Why::Busy } else { Why::Ran };
+            let wish = Wanted { pid: thread.pid, tid: thread.tid, mark, why, worth: Worth::Nothing };
+            pass.busy.insert(thread.tid, wish);
         }
         before.mark != mark
     }
@@ -261,19 +263,16 @@ impl TasksLane {
         unmoved
     }
 
-    /// Decides which threads in R are worth a closer look, and whose groups are. Returns how many found no place.
-    fn ask(&mut self, sweep: &Sweep, unmoved: &HashSet<Tid>, busy: &HashSet<Tid>) -> u64 {
+    /// Decides which threads that do not wait in the kernel are worth a closer look. Returns how many found no place.
+    fn ask(&mut self, sweep: &Sweep, unmoved: &HashSet<Tid>, busy: HashMap<Tid, Wanted>) -> u64 {
         // Without run times a busy thread stands as still as a starved one.
         let in_r = sweep.rows.iter().filter(|row| row.state == State::Running && row.mark.run_ns > 0);
-        let wanted = in_r.filter_map(|row| {
-            let why = match row.tid {
-                tid if unmoved.contains(&tid) => Why::Starved,
-                tid if busy.contains(&tid) => Why::Busy,
-                _ => return None,
-            };
-            Some(Wanted { pid: row.pid, tid: row.tid, mark: row.mark, why, worth: Worth::Nothing })
+        let starved = in_r.filter(|row| unmoved.contains(&row.tid)).map(|row| {
+            let why = Why::Starved;
+            Wanted { pid: row.pid, tid: row.tid, mark: row.mark, why, worth: Worth::Nothing }
         });
-        self.runnable = wanted.collect();
+        self.runnable = starved.chain(busy.into_values()).collect();
+        self.runnable.sort_by_key(|wish| wish.why);
         let over = self.runnable.len().saturating_sub(RUNNABLE_MAX);
         self.runnable.truncate(RUNNABLE_MAX);
         u64::try_from(over).unwrap_or(u64::MAX)
@@ -309,8 +308,8 @@ struct Pass<'i> {
     visited: usize,
     /// When the walk before began.
     before: Mono,
-    /// Threads in R that ran for a good part of the time.
-    busy: HashSet<Tid>,
+    /// Threads that ran for a good part of the time.
+    busy: HashMap<Tid, Wanted>,
     /// Threads of the process at hand; kept for its memory.
     tids: Vec<Tid>,
     /// Processes that are there and were not listed.

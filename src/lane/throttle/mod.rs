@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use crate::base::clock::{self, Mono};
 use crate::config::{self, Config};
-use crate::lane::budget::Budget;
+use crate::lane::budget::{Budget, Turn};
 use crate::lane::handover::Handover;
 use crate::lane::{Tools, Work};
 use crate::sample::{Frame, Lane, Quotas, QuotasMissed};
@@ -93,7 +93,8 @@ impl ThrottleLane {
 
     /// Reads the kept groups and sends what has changed, or everything.
     fn sample(&mut self, whole: bool, tools: &mut Tools<'_>) {
-        let (at, cpu) = (clock::now(), clock::thread_cpu());
+        let turn = Turn::begin();
+        let at = turn.began;
         let (rows, ended) = self.kept.sample(whole, at, &mut tools.reader, &mut self.missed);
         let missed = std::mem::take(&mut self.missed);
         (tools.send)(&Frame::Quotas(Quotas { at, distance: self.distance, whole, rows, ended, missed }));
@@ -103,7 +104,7 @@ impl ThrottleLane {
             (tools.send)(&Frame::Members(members));
         }
         // A part of the budget at most: a host full of quotas must not stop the search for new ones.
-        let rest = clock::thread_cpu().saturating_sub(cpu).div_f64(self.share * SAMPLES_SHARE);
+        let rest = turn.cost().div_f64(self.share * SAMPLES_SHARE);
         self.distance = SAMPLE.max(rest);
         self.sample_due = at.plus(self.distance);
     }
@@ -153,7 +154,8 @@ impl ThrottleLane {
 
 impl Work for ThrottleLane {
     fn turn(&mut self, tools: &mut Tools<'_>) -> Mono {
-        let (now, cpu) = (clock::now(), clock::thread_cpu());
+        let turn = Turn::begin();
+        let now = turn.began;
         if !self.on {
             (tools.send)(&Frame::Quotas(Quotas { at: now, whole: true, ..Quotas::default() }));
             return now.plus(self.limits.interval);
@@ -165,7 +167,7 @@ impl Work for ThrottleLane {
         if searched {
             self.step(tools);
         }
-        let spent = clock::thread_cpu().saturating_sub(cpu);
+        let spent = turn.cost();
         self.budget.spend(spent, clock::now());
         if searched {
             self.cost = self.cost.saturating_add(spent);

@@ -10,7 +10,7 @@ use crate::sample::{self, GroupUsage, QuotaRow};
 use crate::track::late::Lateness;
 use crate::track::quotas::Quotas;
 use crate::track::resource::Resources;
-use crate::track::scene::{Name, Thresholds, meanings};
+use crate::track::scene::{InKernel, Name, Thresholds, meanings};
 use crate::track::suspect::{NAMED_FROM, Reason, Who};
 
 const NOW: u64 = 1000;
@@ -253,17 +253,28 @@ fn s4_packets_that_come_late_are_told_with_who_spins_there_unless_ksoftirqd_stan
     let elsewhere = Party { cpu: Some(6), ..reader };
     let before = Party { since: at(NOW - 30), last: at(NOW - 21), ..reader };
     let itself = Party { tid: 71, ..reader };
-    scene.in_kernel = vec![(elsewhere, 0.99), (before, 0.97), (itself, 0.9), (reader, 0.8)];
+    let short = |party, part| InKernel { party, part, at_a_time: Duration::from_millis(4) };
+    scene.in_kernel = [(elsewhere, 0.99), (before, 0.97), (itself, 0.9), (reader, 0.8)]
+        .map(|(party, part)| short(party, part))
+        .to_vec();
     let found = told(&mut scene);
     assert_eq!(first(&found[0]), Some(("cadvisor".to_owned(), Reason::KernelTime)));
     let why = "it was in the kernel for 80 % of 4.0 s, and on that CPU at both ends of them";
     assert_eq!((found[0].suspects[0].because[0].as_str(), found[0].suspects.len()), (why, 1));
 
+    // Of two, who kept the CPU for longer than a preemptible thread can comes first, however seldom it did.
+    let seldom = Party { tid: 8, name: Name::Comm("seldom"), ..reader };
+    scene.in_kernel.push(InKernel { at_a_time: Duration::from_millis(410), ..short(seldom, 0.05) });
+    let found = told(&mut scene);
+    let scores: Vec<u32> = found[0].suspects.iter().map(|suspect| suspect.score).collect();
+    assert_eq!((first(&found[0]), scores), (Some(("seldom".to_owned(), Reason::KernelTime)), vec![6, 5]));
+    scene.in_kernel.pop();
+
     // A poller that hardly runs is none, whatever it does; a spin that takes the CPU is named before others.
     let poller = Party { tid: 5, cpu: Some(7), spins: true, ..party("vhost", 4) };
     scene.spinning = vec![poller, Party { tid: 71, ..poller }];
     assert_eq!(first(&told(&mut scene)[0]), Some(("cadvisor".to_owned(), Reason::KernelTime)));
-    scene.in_kernel.push((poller, 0.3));
+    scene.in_kernel.push(short(poller, 0.3));
     let found = told(&mut scene);
     assert_eq!(first(&found[0]), Some(("vhost".to_owned(), Reason::KernelSpin)));
     assert_eq!(found[0].suspects.len(), 2);

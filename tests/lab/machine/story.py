@@ -38,7 +38,8 @@ class Fault:
         for line in lines:
             _, tid, _, event, at, command = line.split(" ", 5)
             if command == self.command:
-                found[event] = int(at) / 1e9
+                # Of a fault that comes back: when it came first, and when it was last over.
+                found[event] = found.get(event, int(at) / 1e9) if event == "start" else int(at) / 1e9
                 found["tid"] = int(tid)
         return found
 
@@ -95,9 +96,11 @@ class Story:
     def background(self, script):
         return self.vm.channel.start(script)
 
-    def fault(self, command, before=""):
-        """On CPU 1: CPU 0 is for those who measure. A shell's own write, so the task is a `sh`."""
-        job = self.vm.channel.start(f"{before} taskset -p 2 $$ >/dev/null; exec >/proc/stall_fault; echo '{command}'")
+    def fault(self, command, before="", again=""):
+        """On CPU 1: CPU 0 is for those who measure. A shell's own write, so the task is a `sh`. `again`: what the shell
+        does after it, to come back."""
+        write = f"echo '{command}'; {again}"
+        job = self.vm.channel.start(f"{before} taskset -p 2 $$ >/dev/null; exec >/proc/stall_fault; {write}")
         fault = Fault(self, command, job)
         self.faults.append(fault)
         return fault
