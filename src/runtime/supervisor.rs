@@ -94,31 +94,11 @@ impl Supervisor {
 
     /// Health of a lane.
     pub fn lane(&self, lane: Lane) -> &LaneHealth {
-        let [tasks, detail, cgroups, throttle, kthreads, devices, evidence, pressure] = &self.lanes;
-        match lane {
-            Lane::Tasks => tasks,
-            Lane::Detail => detail,
-            Lane::Cgroups => cgroups,
-            Lane::Throttle => throttle,
-            Lane::Kthreads => kthreads,
-            Lane::Devices => devices,
-            Lane::Evidence => evidence,
-            Lane::Pressure => pressure,
-        }
+        of_lane(self.lanes.each_ref(), lane)
     }
 
     fn lane_mut(&mut self, lane: Lane) -> &mut LaneHealth {
-        let [tasks, detail, cgroups, throttle, kthreads, devices, evidence, pressure] = &mut self.lanes;
-        match lane {
-            Lane::Tasks => tasks,
-            Lane::Detail => detail,
-            Lane::Cgroups => cgroups,
-            Lane::Throttle => throttle,
-            Lane::Kthreads => kthreads,
-            Lane::Devices => devices,
-            Lane::Evidence => evidence,
-            Lane::Pressure => pressure,
-        }
+        of_lane(self.lanes.each_mut(), lane)
     }
 
     /// A frame of this lane has come. It is well if the frame is the fruit of a read, or if it has been at work for as
@@ -253,6 +233,21 @@ impl Supervisor {
             LanePlan { lane, not_before, avoid, known: Vec::new() }
         });
         Some(Order::Spawn { slot, plan: plan.to_vec() })
+    }
+}
+
+/// The one of a lane. The match is whole, so that no lane can be without one.
+fn of_lane<T>(all: [T; Lane::ALL.len()], lane: Lane) -> T {
+    let [tasks, detail, cgroups, throttle, kthreads, devices, evidence, pressure] = all;
+    match lane {
+        Lane::Tasks => tasks,
+        Lane::Detail => detail,
+        Lane::Cgroups => cgroups,
+        Lane::Throttle => throttle,
+        Lane::Kthreads => kthreads,
+        Lane::Devices => devices,
+        Lane::Evidence => evidence,
+        Lane::Pressure => pressure,
     }
 }
 
