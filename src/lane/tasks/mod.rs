@@ -26,7 +26,7 @@ use crate::lane::handover::{Handover, Wanted, Why, Worth};
 use crate::lane::{Tools, Work};
 use crate::sample::{Frame, Lane, Row};
 use crate::source::place::{Place, ThreadFile};
-use crate::source::{Reader, task};
+use crate::source::task;
 use avoid::Avoid;
 use inspect::{Inspector, Known};
 use marks::Marks;
@@ -51,8 +51,9 @@ const STRIDE: usize = 32;
 pub struct TasksLane {
     limits: config::Tasks,
     handover: Arc<Handover>,
-    inspector: Option<Inspector>,
-    services: Services,
+    /// How progress is read, and whether wait channels are shown.
+    kernel: Option<(Marks, bool)>,
+    services: Arc<Services>,
     budget: Budget,
     share: f64,
     avoid: Avoid,
@@ -92,8 +93,8 @@ impl TasksLane {
             interval: limits.interval,
             limits,
             handover,
-            inspector: None,
-            services: Services::new(services),
+            kernel: None,
+            services: Arc::new(Services::new(services)),
             budget: Budget::new(share, now),
             share,
             avoid: Avoid::new(avoid),
@@ -159,25 +160,21 @@ impl TasksLane {
         self.burst_began = clock::now();
     }
 
-    /// What this kernel and these privileges allow; asked once.
+    /// For one turn. What this kernel and these privileges allow is asked once.
     fn inspector(&mut self, tools: &mut Tools<'_>) -> Inspector {
-        let mut inspector = self.inspector.take().unwrap_or_else(|| {
-            // kthreadd sleeps in a function of its own name; without the privilege its wait channel reads `0`.
-            let kthreadd = Place::Thread { pid: 2, tid: 2, file: ThreadFile::Wchan };
-            let wchan = |reader: &mut Reader<'_>| reader.read(&kthreadd).ok().and_then(task::wchan).is_some();
+        let (marks, wchan_works) = *self.kernel.get_or_insert_with(|| {
             // Both have run on every kernel.
             let witness = [1, 2].into_iter().find(|tid| !self.avoid.contains(*tid));
-            Inspector {
-                marks: witness.map_or(Marks::Slices, |tid| Marks::by(tid, &mut tools.reader)),
-                wchan_works: !self.avoid.contains(2) && wchan(&mut tools.reader),
-                services: self.services.clone(),
-            }
+            let marks = witness.map_or(Marks::Slices, |tid| Marks::by(tid, &mut tools.reader));
+            // kthreadd sleeps in a function of its own name; without the privilege its wait channel reads `0`.
+            let kthreadd = Place::Thread { pid: 2, tid: 2, file: ThreadFile::Wchan };
+            let mut shown = || tools.reader.read(&kthreadd).ok().and_then(task::wchan).is_some();
+            (marks, !self.avoid.contains(2) && shown())
         });
         if let Some(members) = self.handover.members() {
-            inspector.services.set_members(Arc::clone(&members));
-            self.services.set_members(members);
+            Arc::make_mut(&mut self.services).set_members(members);
         }
-        inspector
+        Inspector { marks, wchan_works, services: Arc::clone(&self.services) }
     }
 
     /// Sends a walk and asks for the details of its waits, and of no others.
@@ -223,7 +220,6 @@ impl Work for TasksLane {
         } else {
             self.look(&inspector, tools);
         }
-        self.inspector = Some(inspector);
         let spent = clock::thread_cpu().saturating_sub(cpu);
         self.budget.spend(spent, clock::now());
         if walked {

@@ -9,7 +9,7 @@ use crate::base::units::Pid;
 use crate::config::{Config, Pattern, Quorum, Roots, Selector, Service, Threads};
 use crate::sample::{Missed, Sweep};
 use crate::source::paths::RowId;
-use crate::source::{Host, Stamp};
+use crate::source::{Host, Reader, Stamp};
 
 /// Notes which rows are entered.
 #[derive(Default)]
