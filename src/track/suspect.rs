@@ -133,13 +133,13 @@ impl<'a> Suspect<'a> {
         let why = format!(
             "it was in the kernel for {percent:.0} % of {length}, and on that CPU at both ends of them"
         );
-        let tenths = if part >= MUCH_KERNEL_TIME { 5 } else { 3 };
+        let tenths = if part >= MUCH_KERNEL_TIME { 5 } else { 2 };
         let suspect = Self::new(Who::Thread(party), Reason::KernelTime).ground(tenths, why);
         if at_a_time < LATE {
             return suspect;
         }
         // Who can be preempted gives way to ksoftirqd within milliseconds.
-        suspect.ground(3, format!("it kept the CPU for {} at a time", seconds(at_a_time)))
+        suspect.ground(4, format!("it kept the CPU for {} at a time", seconds(at_a_time)))
     }
 
     /// A device that completes nothing as the cause of its own stall.
@@ -220,6 +220,7 @@ pub fn of_packets<'a>(scene: &Scene<'a>, packets: &LatePackets) -> Vec<Suspect<'
     };
     let mut suspects: Vec<Suspect<'a>> =
         here.filter(|busy| meanwhile(&busy.party)).take(CANDIDATES_MAX).map(suspect).collect();
+    suspects.retain(|suspect| suspect.score >= NAMED_FROM);
     // Of equals whoever was there for the largest part.
     suspects.sort_by_key(|suspect| std::cmp::Reverse(suspect.score));
     suspects
