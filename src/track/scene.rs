@@ -181,7 +181,9 @@ impl StuckDevice<'_> {
     }
 }
 
-/// A CPU whose packets come late again and again: its `ksoftirqd` waits for it, each time too short for a stall.
+/// A CPU whose packets may come late again and again: its `ksoftirqd` waits for it, each time too short for a stall.
+/// From 4.9 to 6.4 nothing else serves softirqs meanwhile (ksoftirqd_running, kernel/softirq.c); from 6.5 on, without
+/// that check, the end of the next interrupt does.
 #[derive(Debug, Clone, Copy)]
 pub struct LatePackets {
     /// The CPU.

@@ -4,14 +4,16 @@
 //! kernel, or a device that completes nothing. Each ground adds to a score, which orders the suspects and is no
 //! measured probability; below [`NAMED_FROM`] nobody is named.
 
+mod packets;
+
 use std::time::Duration;
 
 use crate::base::clock::Mono;
 use crate::track::findings::Victims;
-use crate::track::late::LATE;
 use crate::track::quotas::Throttling;
 use crate::track::resource::{Nature, Resource, function};
-use crate::track::scene::{InKernel, LatePackets, Party, Scene, StuckDevice};
+use crate::track::scene::{Party, Scene, StuckDevice};
+pub use packets::of_packets;
 
 /// A score from which on a suspect is named, in tenths.
 pub const NAMED_FROM: u32 = 3;
@@ -26,8 +28,6 @@ const LONG_BEFORE: Duration = Duration::from_secs(120);
 const STARVED_MIN: Duration = Duration::from_secs(1);
 /// A spin that lasted less is ordinary work.
 const SPIN_MIN: Duration = Duration::from_secs(2);
-/// Part of the time in the kernel that is much: others may want the CPU too, and then a third of it is all there is.
-const MUCH_KERNEL_TIME: f64 = 0.25;
 /// Most threads of each sort that are looked at as suspects of one group of waiters, the longest first.
 const CANDIDATES_MAX: usize = 64;
 
@@ -126,22 +126,6 @@ impl<'a> Suspect<'a> {
         Self::new(Who::Thread(party), Reason::KernelSpin).ground(8, why)
     }
 
-    /// Time in the kernel as what makes the packets of its CPU late.
-    fn of_kernel_time(busy: &InKernel<'a>) -> Self {
-        let InKernel { party, part, at_a_time } = *busy;
-        let (length, percent) = (seconds(party.length()), part * 100.0);
-        let why = format!(
-            "it was in the kernel for {percent:.0} % of {length}, and on that CPU at both ends of them"
-        );
-        let tenths = if part >= MUCH_KERNEL_TIME { 5 } else { 3 };
-        let suspect = Self::new(Who::Thread(party), Reason::KernelTime).ground(tenths, why);
-        if at_a_time < LATE {
-            return suspect;
-        }
-        // Who can be preempted gives way to ksoftirqd within milliseconds.
-        suspect.ground(3, format!("it kept the CPU for {} at a time", seconds(at_a_time)))
-    }
-
     /// A device that completes nothing as the cause of its own stall.
     pub fn of_device(device: StuckDevice<'a>) -> Self {
         Self::new(Who::Device(device), Reason::DeviceSilent).ground(8, silence(&device))
@@ -205,24 +189,6 @@ pub fn of_starved<'a>(scene: &Scene<'a>, group: Option<&'a str>, cpu: Option<u32
     let on_cpu = scene.spinning.iter().filter(|party| cpu.is_some() && party.cpu == cpu);
     suspects.extend(on_cpu.filter(|party| party.length() >= SPIN_MIN).map(|party| Suspect::of_spin(*party)));
     ordered(suspects)
-}
-
-/// Who probably keeps a CPU's packets waiting, again and again: who was in the kernel there for a good part of the same
-/// time. `ksoftirqd` is, when it catches up.
-pub fn of_packets<'a>(scene: &Scene<'a>, packets: &LatePackets) -> Vec<Suspect<'a>> {
-    let LatePackets { cpu, tid, lateness } = packets;
-    let meanwhile = |party: &Party<'_>| party.since <= lateness.last && party.last >= lateness.first;
-    let here = scene.in_kernel.iter().filter(|busy| busy.party.cpu == Some(*cpu) && busy.party.tid != *tid);
-    let suspect = |busy: &InKernel<'a>| {
-        let spins = |spin: &&Party<'_>| spin.tid == busy.party.tid && spin.length() >= SPIN_MIN;
-        let spin = scene.spinning.iter().find(spins);
-        spin.map_or_else(|| Suspect::of_kernel_time(busy), |spin| Suspect::of_spin(*spin))
-    };
-    let mut suspects: Vec<Suspect<'a>> =
-        here.filter(|busy| meanwhile(&busy.party)).take(CANDIDATES_MAX).map(suspect).collect();
-    // Of equals whoever was there for the largest part.
-    suspects.sort_by_key(|suspect| std::cmp::Reverse(suspect.score));
-    suspects
 }
 
 /// Those who wait for one thing, for which a holder is looked for.
