@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
 use crate::base::clock::{self, Mono, nanos};
+use crate::base::units::Tid;
 use crate::config::Config;
 use crate::lane::cgroups::CgroupsLane;
 use crate::lane::detail::DetailLane;
@@ -58,6 +59,7 @@ pub fn run(config: &Config, region: Region, slot: usize, plan: &[LanePlan], pipe
     let handover = Arc::new(Handover::default());
     for lane in plan {
         let runner = Runner {
+            region,
             beat: region.beat(slot, lane.lane),
             host: Arc::clone(&host),
             sender: Arc::clone(&sender),
@@ -80,6 +82,7 @@ pub fn run(config: &Config, region: Region, slot: usize, plan: &[LanePlan], pipe
 }
 
 struct Runner {
+    region: Region,
     beat: Beat,
     host: Arc<Host>,
     sender: Arc<Mutex<OwnedFd>>,
@@ -100,7 +103,9 @@ impl Runner {
 
     /// Turns, for ever. When front is gone the main thread ends the process.
     fn turns(&self) -> std::convert::Infallible {
-        let mut work = self.work();
+        let mut avoid = self.plan.avoid.clone();
+        let avoid_until = clock::now().plus(self.config.probe.avoid_for);
+        let mut work = self.work(avoid.clone());
         let mut bytes = Vec::new();
         let mut send = |frame: &Frame| {
             self.beat.send();
@@ -119,27 +124,27 @@ impl Runner {
             self.beat.spent(nanos(clock::thread_cpu()));
             self.beat.interval(nanos(work.interval()));
             sleep_until(due, &self.beat);
+            // Nobody hangs there any more, or it was no hang: a lane that gets no CPU inside a read looks the same. A
+            // lane that is born anew leaves nobody alone; what is known of the threads is in front.
+            if !avoid.is_empty() && clock::now() >= avoid_until && !self.region.hangs() {
+                avoid.clear();
+                work = self.work(Vec::new());
+            }
         }
     }
 
-    fn work(&self) -> Box<dyn Work> {
+    /// The lane, which leaves `avoid` alone.
+    fn work(&self, avoid: Vec<Tid>) -> Box<dyn Work> {
         let (tasks, handover, now) = (&self.config.tasks, Arc::clone(&self.handover), clock::now());
         let services = &self.config.services;
         match self.plan.lane {
             Lane::Tasks => {
                 let share = tasks.cpu_budget * TASKS_SHARE;
-                Box::new(TasksLane::new(
-                    tasks.clone(),
-                    services,
-                    handover,
-                    share,
-                    self.plan.avoid.clone(),
-                    now,
-                ))
+                Box::new(TasksLane::new(tasks.clone(), services, handover, share, avoid, now))
             }
             Lane::Detail => {
                 let share = tasks.cpu_budget * DETAIL_SHARE;
-                Box::new(DetailLane::new(handover, tasks.look_interval, share, self.plan.avoid.clone(), now))
+                Box::new(DetailLane::new(handover, tasks.look_interval, share, avoid, now))
             }
             Lane::Cgroups => Box::new(CgroupsLane::new(handover, services, self.config.own.cgroup.clone())),
             Lane::Throttle => {
@@ -160,7 +165,7 @@ impl Runner {
             Lane::Devices => Box::new(DevicesLane::new(&self.config, tasks.cpu_budget * DEVICES_SHARE, now)),
             Lane::Evidence => {
                 let share = tasks.cpu_budget * EVIDENCE_SHARE;
-                let LanePlan { avoid, known, .. } = self.plan.clone();
+                let known = self.plan.known.clone();
                 Box::new(EvidenceLane::new(&self.config, handover, share, avoid, known, now))
             }
         }

@@ -212,6 +212,7 @@ impl Probes {
                 self.supervisor.reported(&Report::NotSpawned { slot: *slot, why: error.to_string() }, now);
             }
         }
+        region.abandon(self.supervisor.abandoned());
         // One at a time: the pings of minutes would fill the socket of a warden that stands still, and then the order
         // that matters would find no room.
         if self.unanswered.is_none() || now.since(self.pinged_at) >= PING_AGAIN {

@@ -263,7 +263,12 @@ mod tests {
     }
 
     fn supervisor() -> Supervisor {
-        Supervisor::new(config::Probe { stuck_after: 5 * SECOND, backoff_max: 30 * SECOND, abandoned_max: 3 })
+        Supervisor::new(config::Probe {
+            stuck_after: 5 * SECOND,
+            backoff_max: 30 * SECOND,
+            avoid_for: 120 * SECOND,
+            abandoned_max: 3,
+        })
     }
 
     /// Ticks every second up to `now`, as the engine does, and gives the last orders.

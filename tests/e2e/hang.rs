@@ -18,6 +18,7 @@ use crate::support::{now_ns, seconds, wait_for, wait_until};
 pub const CASES: &[Case] = &[
     Case::together("hang::in_status", || hang(&QUICK, "status", false)),
     Case::together("hang::one_that_never_ends", never_ends),
+    Case::together("hang::one_that_ends", ends),
     Case::together("hang::probes_that_cannot_be_killed", unkillable),
     Case::together("hang::a_probe_stopped_at_its_birth", stopped_at_birth),
     Case::alone("hang::in_schedstat", || hang(&QUICK, "schedstat", true)),
@@ -46,6 +47,9 @@ const QUICK: Run = Run {
     rounds: 3.0,
 };
 const DEFAULT: Run = Run { args: &[], interval: 5.0, stuck_after: 5.0, backoff_max: 30.0, rounds: 6.0 };
+
+/// Of the cases with one thread.
+const BRISK: [&str; 6] = ["--probe.stuck-after", "2s", "--probe.backoff-max", "2s", "--tasks.interval", "1s"];
 
 const SCRAPES: usize = 1000;
 /// Processes of which the file hangs. The next probe leaves alone the one at which the last hung, and hangs at another.
@@ -229,7 +233,8 @@ fn status(tid: u32, state: &str) -> String {
 /// The kernel lets go of neither the file nor the probe that hangs in it: the next walk goes round that thread and
 /// tells everything else.
 fn never_ends() {
-    let args = ["--probe.stuck-after", "2s", "--probe.backoff-max", "2s", "--tasks.interval", "1s"];
+    // A moment that passes while it hangs: as long as it does, it is not tried again.
+    let args = [&BRISK[..], &["--probe.avoid-for", "2s"]].concat();
     let tree = ProcTree::new();
     for (pid, tid) in [(1, 1), (4242, 4242), (4242, 4243), (4242, 4244)] {
         tree.invent(pid, tid, "hung");
@@ -268,6 +273,38 @@ fn never_ends() {
         scene.exporter.scrape().expect("stall_probe_abandoned_processes", &[]) == 0.0
             && !process::alive(probe)
     });
+}
+
+/// A thread at which the walk hung is read again after a while: it costs another hang if it has not got well, and
+/// nothing if it has. Here the kernel lets the hung probe go, and nothing tells when the thread gets well.
+fn ends() {
+    let tree = ProcTree::new();
+    for (pid, tid) in [(1, 1), (4242, 4242), (4242, 4243)] {
+        tree.invent(pid, tid, "hung");
+    }
+    let file = "4242/task/4243/status";
+    tree.fifo(file);
+    let scene = Scene::on(tree, &[&BRISK[..], &["--probe.avoid-for", "4s"]].concat());
+    let well = |page: &Page| stuck(page).is_none() && page.sum("stall_tasks", &[]) > 0.0;
+    let hung_times = |times: f64| {
+        wait_until(Duration::from_secs_f64(4.0 + 3.0 + 2.0 + LATE), "it goes round the thread", || {
+            let page = scene.exporter.scrape();
+            (abandoned(&page) == times && well(&page) && avoided(&page) > 0.0).then_some(page)
+        })
+    };
+    let first = hung_times(1.0);
+    assert_eq!(others(&first), 2.0, "all but the one");
+    let second = hung_times(2.0);
+    assert!(avoided(&second) >= avoided(&first) + 2.0, "{} walks went round it", avoided(&second));
+    scene.tree.text(file, &status(4243, "S (sleeping)"));
+    wait_for(Duration::from_secs_f64(4.0 + 1.0 + LATE), "the thread is read again", || {
+        let page = scene.exporter.scrape();
+        assert_eq!((stuck(&page), abandoned(&page)), (None, 2.0), "nothing hangs any more");
+        others(&page) == 3.0
+    });
+    let before = avoided(&scene.exporter.scrape());
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(avoided(&scene.exporter.scrape()), before, "and is left alone no longer");
 }
 
 /// For longer than a second hang would take to be noticed and its probe to be replaced: only the thread is missing.
