@@ -6,7 +6,6 @@ mod host;
 mod kthreads;
 pub mod runnable;
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -130,10 +129,6 @@ pub struct Sweep {
     /// Threads that were there and could not be read. What is known of them is neither extended nor ended.
     #[serde(deserialize_with = "list::<THREADS_MAX, _, _>")]
     pub unread: Vec<Tid>,
-    /// Threads at which an earlier walk hung, and which this one left alone; the first of a process stands for all of
-    /// it. What is known of them is neither extended nor ended.
-    #[serde(deserialize_with = "list::<ROWS_MAX, _, _>")]
-    pub avoided: Vec<Tid>,
     /// The threads of each service, by bit; services past the end have none.
     #[serde(deserialize_with = "list::<ROWS_MAX, _, _>")]
     pub services: Vec<ServiceTasks>,
@@ -174,8 +169,6 @@ pub struct Missed {
     pub denied: u64,
     /// Any other failure, and texts that could not be parsed.
     pub failed: u64,
-    /// Threads at which an earlier walk hung; a process that was not entered counts once.
-    pub avoided: u64,
     /// Threads past `tasks.threads_max`.
     pub over_threads: u64,
     /// Rows past `tasks.rows_max`.
@@ -199,15 +192,6 @@ impl Hint {
     }
 }
 
-impl Sweep {
-    /// Tells of a thread of a process whether the walk says nothing about it: what is known of it stays.
-    pub fn silent(&self) -> impl Fn(Tid, Pid) -> bool + use<> {
-        let unread: HashSet<Tid> = self.unread.iter().chain(&self.avoided).copied().collect();
-        let avoided: HashSet<Pid> = self.avoided.iter().copied().collect();
-        move |tid, pid| unread.contains(&tid) || avoided.contains(&pid)
-    }
-}
-
 impl Missed {
     /// Adds another walk's.
     pub fn add(&mut self, other: &Self) {
@@ -215,7 +199,6 @@ impl Missed {
             (&mut self.vanished, other.vanished),
             (&mut self.denied, other.denied),
             (&mut self.failed, other.failed),
-            (&mut self.avoided, other.avoided),
             (&mut self.over_threads, other.over_threads),
             (&mut self.over_rows, other.over_rows),
             (&mut self.over_watched, other.over_watched),

@@ -17,7 +17,7 @@ static ACTIVE: Desc = Desc::plain(
 static UNINTERRUPTIBLE: Desc = Desc::plain(
     "stall_uninterruptible_tasks",
     Kind::Gauge,
-    "Threads in D by the load averages, a lower bound: active minus the most runnable, the smaller of two estimates.",
+    "Threads in D by the load averages, a lower bound: the smaller of the last two counts minus the most runnable.",
 );
 static UNDECODED: Desc = Desc::plain(
     "stall_load_undecoded_total",

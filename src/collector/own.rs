@@ -162,8 +162,8 @@ static MISSED: Desc = Desc::labelled(
     "stall_exporter_missed_total",
     Kind::Counter,
     &["reason"],
-    4,
-    "Threads that a walk listed and did not read: ended meanwhile, denied, failed, or avoided because one hung there.",
+    3,
+    "Threads that a walk listed and did not read: ended meanwhile, denied, or failed.",
 );
 static DROPPED: Desc = Desc::labelled(
     "stall_exporter_dropped_total",
@@ -199,12 +199,9 @@ fn show(world: &World<'_>, out: &mut Snapshot) {
     out.set(&LAG, &[], health.loop_lag.as_secs_f64());
     quota(world, out);
     let missed = &world.tracks.missed;
-    for (reason, count) in [
-        ("vanished", missed.vanished),
-        ("denied", missed.denied),
-        ("failed", missed.failed),
-        ("avoided", missed.avoided),
-    ] {
+    for (reason, count) in
+        [("vanished", missed.vanished), ("denied", missed.denied), ("failed", missed.failed)]
+    {
         out.count(&MISSED, &[reason], count);
     }
     for (limit, count) in &health.dropped {

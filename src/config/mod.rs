@@ -119,7 +119,6 @@ impl Config {
             probe: Probe {
                 stuck_after: Duration::from_secs(5),
                 backoff_max: Duration::from_secs(30),
-                avoid_for: Duration::from_secs(120),
                 abandoned_max: 3,
             },
             tasks: Tasks {
@@ -187,9 +186,6 @@ pub struct Probe {
     pub stuck_after: Duration,
     /// Longest back-off of a lane that was stuck; the first is a second, each further one doubles. Default 30 s.
     pub backoff_max: Duration,
-    /// A thread at which a lane hung is left alone for this long, and for as long as a probe that hung has not ended.
-    /// Default 2 min.
-    pub avoid_for: Duration,
     /// Most abandoned probe processes that may exist at once. Default 3.
     pub abandoned_max: usize,
 }

@@ -64,7 +64,6 @@ const IDLE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_s
 const SCRAPE_DEADLINE: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(10);
 /// Below a second a busy but healthy kernel would count as stuck, and each verdict costs a process.
 const STUCK_AFTER: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(600);
-const AVOID_FOR: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(86_400);
 /// The first back-off is a second.
 const BACKOFF: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 /// Each holds a slot of the shared memory beside the live one (`runtime::shared::SLOTS_MAX`).
@@ -160,11 +159,6 @@ pub const SETTINGS: &[Setting] = &[
         "probe.backoff-max",
         "Longest wait of a lane that was stuck; the first is 1s, each further one doubles",
         |c| Slot::Time(&mut c.probe.backoff_max, BACKOFF),
-    ),
-    row(
-        "probe.avoid-for",
-        "A thread at which a lane hung is left alone for this long, and until every probe that hung has ended",
-        |c| Slot::Time(&mut c.probe.avoid_for, AVOID_FOR),
     ),
     row("probe.abandoned-max", "Stuck probe processes that may exist at once", |c| {
         Slot::Count(&mut c.probe.abandoned_max, ABANDONED)

@@ -12,7 +12,6 @@ use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
 use crate::base::clock::{self, Mono, nanos};
-use crate::base::units::Tid;
 use crate::config::Config;
 use crate::lane::cgroups::CgroupsLane;
 use crate::lane::detail::DetailLane;
@@ -59,7 +58,6 @@ pub fn run(config: &Config, region: Region, slot: usize, plan: &[LanePlan], pipe
     let handover = Arc::new(Handover::default());
     for lane in plan {
         let runner = Runner {
-            region,
             beat: region.beat(slot, lane.lane),
             host: Arc::clone(&host),
             sender: Arc::clone(&sender),
@@ -82,7 +80,6 @@ pub fn run(config: &Config, region: Region, slot: usize, plan: &[LanePlan], pipe
 }
 
 struct Runner {
-    region: Region,
     beat: Beat,
     host: Arc<Host>,
     sender: Arc<Mutex<OwnedFd>>,
@@ -103,9 +100,7 @@ impl Runner {
 
     /// Turns, for ever. When front is gone the main thread ends the process.
     fn turns(&self) -> std::convert::Infallible {
-        let mut avoid = self.plan.avoid.clone();
-        let avoid_until = clock::now().plus(self.config.probe.avoid_for);
-        let mut work = self.work(avoid.clone());
+        let mut work = self.work();
         let mut bytes = Vec::new();
         let mut send = |frame: &Frame| {
             self.beat.send();
@@ -124,27 +119,20 @@ impl Runner {
             self.beat.spent(nanos(clock::thread_cpu()));
             self.beat.interval(nanos(work.interval()));
             sleep_until(due, &self.beat);
-            // Nobody hangs there any more, or it was no hang: a lane that gets no CPU inside a read looks the same. A
-            // lane that is born anew leaves nobody alone; what is known of the threads is in front.
-            if !avoid.is_empty() && clock::now() >= avoid_until && !self.region.hangs() {
-                avoid.clear();
-                work = self.work(Vec::new());
-            }
         }
     }
 
-    /// The lane, which leaves `avoid` alone.
-    fn work(&self, avoid: Vec<Tid>) -> Box<dyn Work> {
+    fn work(&self) -> Box<dyn Work> {
         let (tasks, handover, now) = (&self.config.tasks, Arc::clone(&self.handover), clock::now());
         let services = &self.config.services;
         match self.plan.lane {
             Lane::Tasks => {
                 let share = tasks.cpu_budget * TASKS_SHARE;
-                Box::new(TasksLane::new(tasks.clone(), services, handover, share, avoid, now))
+                Box::new(TasksLane::new(tasks.clone(), services, handover, share, now))
             }
             Lane::Detail => {
                 let share = tasks.cpu_budget * DETAIL_SHARE;
-                Box::new(DetailLane::new(handover, tasks.look_interval, share, avoid, now))
+                Box::new(DetailLane::new(handover, tasks.look_interval, share, self.plan.avoid.clone(), now))
             }
             Lane::Cgroups => Box::new(CgroupsLane::new(handover, services, self.config.own.cgroup.clone())),
             Lane::Throttle => {
@@ -165,7 +153,7 @@ impl Runner {
             Lane::Devices => Box::new(DevicesLane::new(&self.config, tasks.cpu_budget * DEVICES_SHARE, now)),
             Lane::Evidence => {
                 let share = tasks.cpu_budget * EVIDENCE_SHARE;
-                let known = self.plan.known.clone();
+                let LanePlan { avoid, known, .. } = self.plan.clone();
                 Box::new(EvidenceLane::new(&self.config, handover, share, avoid, known, now))
             }
         }

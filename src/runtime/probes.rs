@@ -165,9 +165,6 @@ impl Probes {
             Frame::Pressures(pressures) => (Lane::Pressure, pressures.groups),
             Frame::Failed { lane, .. } => (*lane, false),
         };
-        if let Frame::Sweep(sweep) = frame {
-            self.supervisor.avoids(lane, &sweep.avoided);
-        }
         let stuck = self.supervisor.lane(lane).stuck;
         self.supervisor.delivered(lane, proves(frame), now);
         if let Some(stuck) = stuck.filter(|_| self.supervisor.lane(lane).stuck.is_none()) {
@@ -212,7 +209,6 @@ impl Probes {
                 self.supervisor.reported(&Report::NotSpawned { slot: *slot, why: error.to_string() }, now);
             }
         }
-        region.abandon(self.supervisor.abandoned());
         // One at a time: the pings of minutes would fill the socket of a warden that stands still, and then the order
         // that matters would find no room.
         if self.unanswered.is_none() || now.since(self.pinged_at) >= PING_AGAIN {

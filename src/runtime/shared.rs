@@ -144,7 +144,6 @@ const STANDS: u64 = 2;
 struct Shared {
     cells: [Cell; CELLS],
     walls: [AtomicU64; WALLS],
-    abandoned: AtomicU64,
 }
 
 /// The mapping. It is never unmapped: the process that made it and all its children live with it.
@@ -197,16 +196,6 @@ impl Region {
             0 => None,
             said => Some(said == STANDS),
         }
-    }
-
-    /// Front: so many probes were killed and have not ended.
-    pub fn abandon(&self, probes: usize) {
-        self.shared.abandoned.store(u64::try_from(probes).unwrap_or(u64::MAX), Ordering::Release);
-    }
-
-    /// Lane: a probe that hung has not ended, so it hangs still.
-    pub fn hangs(&self) -> bool {
-        self.shared.abandoned.load(Ordering::Acquire) > 0
     }
 
     fn say(&self, wall: Wall, said: u64) {

@@ -11,7 +11,7 @@ use crate::sample::Lane;
 
 /// First back-off of a lane that was stuck; each further one is twice as long, up to the configured limit.
 const BACKOFF_FIRST: Duration = Duration::from_secs(1);
-/// Most threads and processes a lane is told to leave alone.
+/// Most threads a lane is told to leave alone.
 pub const AVOID_MAX: usize = 64;
 
 /// A lane that does not come back.
@@ -113,11 +113,6 @@ impl Supervisor {
         health.stuck = None;
         health.down = false;
         health.failures = 0;
-    }
-
-    /// The lane has found that of what it was told to leave alone only these are there; other ids may be given again.
-    pub fn avoids(&mut self, lane: Lane, ids: &[u32]) {
-        self.lane_mut(lane).avoid.retain(|id| ids.contains(id));
     }
 
     /// The live probe cannot be understood or was never forked: give it up and try again later.
@@ -263,12 +258,7 @@ mod tests {
     }
 
     fn supervisor() -> Supervisor {
-        Supervisor::new(config::Probe {
-            stuck_after: 5 * SECOND,
-            backoff_max: 30 * SECOND,
-            avoid_for: 120 * SECOND,
-            abandoned_max: 3,
-        })
+        Supervisor::new(config::Probe { stuck_after: 5 * SECOND, backoff_max: 30 * SECOND, abandoned_max: 3 })
     }
 
     /// Ticks every second up to `now`, as the engine does, and gives the last orders.
@@ -309,27 +299,6 @@ mod tests {
         );
         supervisor.delivered(Lane::Detail, true, at(9));
         assert_eq!(supervisor.lane(Lane::Detail).stuck, None);
-    }
-
-    #[test]
-    fn an_id_that_is_nobodys_is_not_avoided_by_the_next_probe() {
-        let mut supervisor = supervisor();
-        tick(&mut supervisor, |_, _| Doing::Nothing, 1);
-        let row = Place::Thread { pid: 9, tid: 9, file: ThreadFile::Status }.row();
-        let hung = |subject, now, supervisor: &mut Supervisor| {
-            let doing = move |_, lane| match lane {
-                Lane::Tasks => Doing::Reading { row, subject, since: at(now - 6) },
-                _ => Doing::Idle { until: at(10_000) },
-            };
-            let [Order::Kill { .. }, Order::Spawn { plan, .. }] = &tick(supervisor, doing, now)[..] else {
-                panic!("not replaced")
-            };
-            plan[Lane::Tasks.index()].avoid.clone()
-        };
-        assert_eq!(hung(9, 10, &mut supervisor), [9]);
-        assert_eq!(hung(7, 20, &mut supervisor), [9, 7]);
-        supervisor.avoids(Lane::Tasks, &[7, 3]);
-        assert_eq!(hung(8, 30, &mut supervisor), [7, 8]);
     }
 
     #[test]

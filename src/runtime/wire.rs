@@ -52,8 +52,7 @@ pub struct LanePlan {
     pub lane: Lane,
     /// It does nothing before this moment (back-off).
     pub not_before: Mono,
-    /// Threads, and processes by their id, that it leaves alone because it hung there; the tasks, detail and evidence
-    /// lanes do so.
+    /// Threads whose guarded files it leaves alone, because it hung there; the detail and evidence lanes do so.
     pub avoid: Vec<u32>,
     /// Waits that front has seen before; for the evidence lane.
     pub known: Vec<Known>,

@@ -20,14 +20,21 @@ const MISSES_MAX: u32 = 3;
 /// Steps that may lie between two readings: on an idle host the kernel makes up for late ones.
 const STEPS_MAX: u32 = 3;
 
+/// A step that was decoded.
+#[derive(Debug, Clone, Copy)]
+struct Step {
+    /// Threads in R or D.
+    active: u64,
+    /// Most runnable threads seen since the step before.
+    runnable: Option<u64>,
+}
+
 /// The decoder and its newest result.
 #[derive(Debug, Default)]
 pub struct Load {
     before: Option<([u64; 3], Mono)>,
-    active: Option<u64>,
+    step: Option<Step>,
     uninterruptible: Option<u64>,
-    /// Threads in D at the last step: its count minus the most that were seen runnable since the step before.
-    estimate: Option<u64>,
     /// Most runnable threads seen since the last step; `None` when a reading did not know.
     runnable: Option<u64>,
     misses: u32,
@@ -37,13 +44,13 @@ pub struct Load {
 
 impl Load {
     /// Threads in R or D at the last step; `None` until a step was decoded.
-    pub const fn active(&self) -> Option<u64> {
-        self.active
+    pub fn active(&self) -> Option<u64> {
+        self.step.map(|step| step.active)
     }
 
-    /// Threads in D by the load averages: active minus the most threads that were seen runnable since the step before,
-    /// the smaller of the last two estimates. The numbers are not of the same instant, so this is meant as a lower
-    /// bound: on a busy host a few in D do not show.
+    /// Threads in D by the load averages: the smaller count of the last two steps minus the most threads that were
+    /// seen runnable meanwhile. The two numbers are not of the same instant, so this is a lower bound: on a busy host a
+    /// few in D do not show.
     pub const fn uninterruptible(&self) -> Option<u64> {
         self.uninterruptible
     }
@@ -64,16 +71,17 @@ impl Load {
         match solve(before, loads) {
             Some(active) => {
                 self.misses = 0;
-                self.active = Some(active);
-                let before = self.estimate.take();
-                self.estimate = most.map(|most| active.saturating_sub(most));
-                self.uninterruptible = self.estimate.zip(before).map(|(now, before)| now.min(before));
+                let before = self.step.replace(Step { active, runnable: most });
+                self.uninterruptible = before.and_then(|before| {
+                    let runnable = before.runnable?.max(most?);
+                    Some(before.active.min(active).saturating_sub(runnable))
+                });
             }
             None => {
                 self.undecoded = self.undecoded.saturating_add(1);
                 self.misses = self.misses.saturating_add(1);
                 if self.misses >= MISSES_MAX {
-                    (self.active, self.uninterruptible, self.estimate) = (None, None, None);
+                    (self.step, self.uninterruptible) = (None, None);
                 }
             }
         }
@@ -147,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn d_is_active_minus_the_most_that_were_runnable_the_smaller_of_two() {
+    fn d_is_the_smaller_count_of_two_steps_minus_the_most_that_were_runnable_meanwhile() {
         let mut load = Load::default();
         let mut loads = [100, 100, 100];
         load.reading(loads, Some(0), at(0));

@@ -161,13 +161,12 @@ impl Spins {
         }
     }
 
-    /// Takes a walk: who was not met in R spins no more, unless it was not read or found no room in the frame.
+    /// Takes a walk: who was not met in R spins no more, unless it could not be read or found no room in the frame.
     pub fn sweep(&mut self, sweep: &Sweep) {
         let in_r = sweep.rows.iter().filter(|row| row.state == State::Running).map(|row| row.tid);
-        let (in_r, silent): (HashSet<Tid>, _) = (in_r.collect(), sweep.silent());
+        let there: HashSet<Tid> = in_r.chain(sweep.unread.iter().copied()).collect();
         self.followed.retain(|tid, followed| {
-            let silent = silent(*tid, followed.spin.pid) || sweep.missed.over_rows > 0;
-            let met = in_r.contains(tid) || silent || followed.begin >= sweep.begin;
+            let met = there.contains(tid) || sweep.missed.over_rows > 0 || followed.begin >= sweep.begin;
             met && sweep.begin.since(followed.spin.last) <= PATIENCE
         });
     }
@@ -288,7 +287,6 @@ mod tests {
         let mut spins = begun();
         spins.sweep(&sweep(15, vec![row(16, Running)]));
         spins.sweep(&Sweep { unread: vec![7], ..sweep(20, vec![]) });
-        spins.sweep(&Sweep { avoided: vec![7], ..sweep(22, vec![]) });
         let missed = Missed { over_rows: 1, ..Missed::default() };
         spins.sweep(&Sweep { missed, ..sweep(25, vec![]) });
         spins.look(&Look { rows: vec![row(26, State::Unknown)], ended: vec![] });

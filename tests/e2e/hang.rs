@@ -1,6 +1,5 @@
 //! The tasks lane hangs in a read, as it does when a kernel lock is never released: scrapes go on, the evidence is
-//! published, and when the read comes back everything is as if nothing had been. One that does not come back costs
-//! that thread alone.
+//! published, and when the read comes back everything is as if nothing had been.
 
 use std::time::Duration;
 
@@ -11,14 +10,11 @@ use crate::scene::{LATE, LOOK, Scene, Shot, assert_nothing_blocked, known, pause
 use crate::support::cgroup::Group;
 use crate::support::fault::Fault;
 use crate::support::page::Page;
-use crate::support::proc_tree::ProcTree;
 use crate::support::process::{self, send_signal};
 use crate::support::{now_ns, seconds, wait_for, wait_until};
 
 pub const CASES: &[Case] = &[
     Case::together("hang::in_status", || hang(&QUICK, "status", false)),
-    Case::together("hang::one_that_never_ends", never_ends),
-    Case::together("hang::one_that_ends", ends),
     Case::together("hang::probes_that_cannot_be_killed", unkillable),
     Case::together("hang::a_probe_stopped_at_its_birth", stopped_at_birth),
     Case::alone("hang::in_schedstat", || hang(&QUICK, "schedstat", true)),
@@ -48,12 +44,8 @@ const QUICK: Run = Run {
 };
 const DEFAULT: Run = Run { args: &[], interval: 5.0, stuck_after: 5.0, backoff_max: 30.0, rounds: 6.0 };
 
-/// Of the cases with one thread.
-const BRISK: [&str; 6] = ["--probe.stuck-after", "2s", "--probe.backoff-max", "2s", "--tasks.interval", "1s"];
-
 const SCRAPES: usize = 1000;
-/// Processes of which the file hangs. The next probe leaves alone the one at which the last hung, and hangs at another.
-const HUNG: std::ops::Range<u32> = 4242..4282;
+const HUNG: &str = "4242";
 
 /// Where the tasks lane hangs and for how long; `None` when it is well.
 fn stuck(page: &Page) -> Option<(String, f64)> {
@@ -108,9 +100,7 @@ fn p99(times: &[f64]) -> f64 {
 fn hang(run: &Run, file: &str, measured: bool) {
     let scene = Scene::new(run.args);
     let (_fault, tid, since) = vfork(1200);
-    for pid in HUNG {
-        scene.tree.invent(pid, pid, "hung");
-    }
+    scene.tree.invent(4242, 4242, "hung");
     scene.show(&[tid]);
     wait_for(Duration::from_secs_f64(run.interval + 2.0 + LATE), "the wait is known", || {
         known(&scene.exporter.scrape(), "vfork") > 1.0
@@ -122,14 +112,12 @@ fn hang(run: &Run, file: &str, measured: bool) {
     // Always of three: a value at rest that neighbours made slow would excuse anything.
     let rest = measured.then(|| best(&scene, 3, 0.0));
 
-    let front = scene.exporter.pid();
+    let (front, place) = (scene.exporter.pid(), format!("{HUNG}/{file}"));
     let source = format!("/proc/[PID/task/]TID/{file}");
-    for pid in HUNG {
-        scene.tree.fifo(&format!("{pid}/{file}"));
-        if file == "status" {
-            // A sleeper's letter is read when it has moved.
-            scene.tree.text(&format!("{pid}/schedstat"), "2000000 1000 2\n");
-        }
+    scene.tree.fifo(&place);
+    if file == "status" {
+        // A sleeper's letter is read when it has moved.
+        scene.tree.text(&format!("{HUNG}/schedstat"), "2000000 1000 2\n");
     }
     let hung = now_ns();
     let patience = Duration::from_secs_f64(run.interval + run.stuck_after + 2.0 + LATE);
@@ -150,7 +138,7 @@ fn hang(run: &Run, file: &str, measured: bool) {
     }
     follow_hang(&scene, run, &source);
     let truth_at_release = seconds(since, now_ns());
-    recover(&scene, run, file, since, visible);
+    recover(&scene, run, &place, since, visible);
     assert_eq!(scene.exporter.pid(), front);
     assert!(process::alive(front), "the same process");
     println!(
@@ -195,17 +183,14 @@ fn follow_hang(scene: &Scene, run: &Run, source: &str) {
     drop(crowd);
 }
 
-fn recover(scene: &Scene, run: &Run, file: &str, since: u64, visible: u64) {
-    let before = sweeps(&scene.exporter.scrape());
-    for pid in HUNG {
-        let text = if file == "status" { status(pid, "S (sleeping)") } else { "1000000 1000 1\n".to_owned() };
-        scene.tree.release(&format!("{pid}/{file}"), &text);
-    }
+fn recover(scene: &Scene, run: &Run, place: &str, since: u64, visible: u64) {
+    let sweeps = scene.exporter.scrape().expect("stall_probe_sweeps_total", &[("lane", "tasks")]);
+    scene.tree.release(place, if place.ends_with("status") { INVENTED_STATUS } else { "1000000 1000 1\n" });
     let released = now_ns();
     let patience = Duration::from_secs_f64(run.backoff_max + run.interval + LATE);
     let page = wait_until(patience, "all is back within a back-off and a sweep", || {
         let page = scene.exporter.scrape();
-        let back = sweeps(&page) > before;
+        let back = page.expect("stall_probe_sweeps_total", &[("lane", "tasks")]) > sweeps;
         (back && stuck(&page).is_none()).then_some(page)
     });
     let back = seconds(released, now_ns());
@@ -223,164 +208,8 @@ fn recover(scene: &Scene, run: &Run, file: &str, since: u64, visible: u64) {
     });
 }
 
-fn status(tid: u32, state: &str) -> String {
-    format!(
-        "Name:\thung\nState:\t{state}\nTgid:\t4242\nPid:\t{tid}\n\
-         voluntary_ctxt_switches:\t1\nnonvoluntary_ctxt_switches:\t0\n"
-    )
-}
-
-/// The kernel lets go of neither the file nor the probe that hangs in it: the next walk goes round that thread and
-/// tells everything else.
-fn never_ends() {
-    // A moment that passes while it hangs: as long as it does, it is not tried again.
-    let args = [&BRISK[..], &["--probe.avoid-for", "2s"]].concat();
-    let tree = ProcTree::new();
-    for (pid, tid) in [(1, 1), (4242, 4242), (4242, 4243), (4242, 4244)] {
-        tree.invent(pid, tid, "hung");
-    }
-    let file = "4242/task/4243/status";
-    tree.text(file, &status(4243, "D (disk sleep)"));
-    let scene = Scene::on(tree, &[&args[..], &["--blocked.threshold", "1s"]].concat());
-    let (_fault, vforked, since) = vfork(600);
-    scene.show(&[vforked]);
-    let page = wait_until(Duration::from_secs(10), "both waits are known", || {
-        let page = scene.exporter.scrape();
-        (known(&page, "vfork") > 1.0 && blocked(&page) == 1.0).then_some(page)
-    });
-    assert_eq!((in_d(&page), others(&page), avoided(&page)), (2.0, 3.0, 0.0));
-
-    let group = Group::new("freezer");
-    group.freeze();
-    scene.tree.fifo(file);
-    let probe = scene.exporter.family().probes[0];
-    wait_for(Duration::from_secs(5), "the walk hangs", || opens_fifo(probe));
-    assert!(group.add(probe), "it has not been given up yet");
-    wait_for(Duration::from_secs(5), "the hang is published with its source", || {
-        stuck(&scene.exporter.scrape()).is_some_and(|(at, _)| at == "/proc/[PID/task/]TID/status")
-    });
-    let begun = sweeps(&scene.exporter.scrape());
-    let hung = now_ns();
-    wait_for(Duration::from_secs_f64(2.0 + 1.0 + LATE), "the walk is back within its back-off", || {
-        let page = scene.exporter.scrape();
-        stuck(&page).is_none() && sweeps(&page) > begun
-    });
-    println!("observed: back after {:.2} s", seconds(hung, now_ns()));
-    goes_round(&scene, begun, since);
-    forgets(&scene);
-    group.thaw();
-    wait_for(Duration::from_secs(5), "the abandoned probe has ended", || {
-        scene.exporter.scrape().expect("stall_probe_abandoned_processes", &[]) == 0.0
-            && !process::alive(probe)
-    });
-}
-
-/// A thread at which the walk hung is read again after a while: it costs another hang if it has not got well, and
-/// nothing if it has. Here the kernel lets the hung probe go, and nothing tells when the thread gets well.
-fn ends() {
-    let tree = ProcTree::new();
-    for (pid, tid) in [(1, 1), (4242, 4242), (4242, 4243)] {
-        tree.invent(pid, tid, "hung");
-    }
-    let file = "4242/task/4243/status";
-    tree.fifo(file);
-    let scene = Scene::on(tree, &[&BRISK[..], &["--probe.avoid-for", "4s"]].concat());
-    let well = |page: &Page| stuck(page).is_none() && page.sum("stall_tasks", &[]) > 0.0;
-    let hung_times = |times: f64| {
-        wait_until(Duration::from_secs_f64(4.0 + 3.0 + 2.0 + LATE), "it goes round the thread", || {
-            let page = scene.exporter.scrape();
-            (abandoned(&page) == times && well(&page) && avoided(&page) > 0.0).then_some(page)
-        })
-    };
-    let first = hung_times(1.0);
-    assert_eq!(others(&first), 2.0, "all but the one");
-    let second = hung_times(2.0);
-    assert!(avoided(&second) >= avoided(&first) + 2.0, "{} walks went round it", avoided(&second));
-    scene.tree.text(file, &status(4243, "S (sleeping)"));
-    wait_for(Duration::from_secs_f64(4.0 + 1.0 + LATE), "the thread is read again", || {
-        let page = scene.exporter.scrape();
-        assert_eq!((stuck(&page), abandoned(&page)), (None, 2.0), "nothing hangs any more");
-        others(&page) == 3.0
-    });
-    let before = avoided(&scene.exporter.scrape());
-    std::thread::sleep(Duration::from_secs(3));
-    assert_eq!(avoided(&scene.exporter.scrape()), before, "and is left alone no longer");
-}
-
-/// For longer than a second hang would take to be noticed and its probe to be replaced: only the thread is missing.
-fn goes_round(scene: &Scene, begun: f64, since: u64) {
-    let spawned = scene.exporter.scrape().expect("stall_probe_spawned_total", &[]);
-    let crowd = Fault::start("vfork_parent", &["60", "5"]);
-    scene.show(&crowd.tids());
-    let (mut last, until) = (None, now_ns() + 5_000_000_000);
-    while now_ns() < until {
-        let Shot { answered, page, .. } = scene.shot();
-        assert_eq!(stuck(&page), None);
-        assert_eq!(avoided(&page), sweeps(&page) - begun, "once in each walk since");
-        assert_eq!(page.expect("stall_probe_spawned_total", &[]), spawned, "nobody is replaced any more");
-        let given_up = (abandoned(&page), page.expect("stall_probe_abandoned_processes", &[]));
-        assert_eq!(given_up, (1.0, 1.0), "one process is what the thread costs");
-        assert_eq!(page.sum("stall_probe_down", &[]), 0.0);
-        assert_eq!(
-            (blocked(&page), others(&page)),
-            (1.0, 3.0),
-            "what is known of it stays, the others are read"
-        );
-        let (said, truth) = (known(&page, "vfork"), seconds(since, answered));
-        assert!(said <= truth && said >= truth - 2.0 - 2.0 * LATE, "{said} s published, {truth} s true");
-        last = Some(page);
-        pause();
-    }
-    let page = last.expect("a page");
-    assert_eq!(in_d(&page), 6.0, "what came after the hang is seen");
-    assert!(sweeps(&page) >= begun + 3.0, "walk after walk");
-}
-
-/// The thread ends, and its id with it: whoever comes under it is read.
-fn forgets(scene: &Scene) {
-    scene.tree.remove("4242");
-    let page = wait_until(Duration::from_secs(5), "its wait has ended", || {
-        let page = scene.exporter.scrape();
-        (blocked(&page) == 0.0).then_some(page)
-    });
-    assert_eq!(others(&page), 1.0);
-    scene.tree.invent(4243, 4243, "other");
-    let before = avoided(&page);
-    wait_for(Duration::from_secs(5), "another thread under its id is read", || {
-        let page = scene.exporter.scrape();
-        assert_eq!(avoided(&page), before, "nothing is avoided any more");
-        others(&page) == 2.0
-    });
-}
-
-fn blocked(page: &Page) -> f64 {
-    page.sum("stall_blocked_tasks", &[])
-}
-
-fn sweeps(page: &Page) -> f64 {
-    page.expect("stall_probe_sweeps_total", &[("lane", "tasks")])
-}
-
-fn avoided(page: &Page) -> f64 {
-    page.expect("stall_exporter_missed_total", &[("reason", "avoided")])
-}
-
-fn in_d(page: &Page) -> f64 {
-    page.expect("stall_tasks", &[("state", "D")])
-}
-
-/// Those that are not in D.
-fn others(page: &Page) -> f64 {
-    page.sum("stall_tasks", &[]) - in_d(page)
-}
-
-/// A thread of the process waits for a writer of a FIFO.
-fn opens_fifo(pid: process::Pid) -> bool {
-    process::threads(pid).into_iter().any(|tid| {
-        let wchan = std::fs::read_to_string(format!("/proc/{tid}/wchan")).unwrap_or_default();
-        ["wait_for_partner", "fifo_open"].contains(&wchan.as_str())
-    })
-}
+const INVENTED_STATUS: &str = "Name:\thung\nState:\tS (sleeping)\nTgid:\t4242\nPid:\t4242\n\
+     voluntary_ctxt_switches:\t1\nnonvoluntary_ctxt_switches:\t0\n";
 
 /// The freezer of cgroup v1 holds even a killed process until it is thawed: a probe that the kernel does not let go.
 fn unkillable() {

@@ -56,7 +56,6 @@ fn of_threads() -> Vec<Frame> {
             states: [2, 300, 4, 0, 0, 1, 0, 60, 0, 3],
             rows: rows.clone(),
             unread: vec![17],
-            avoided: vec![18],
             services: vec![ServiceTasks { all: 3, selected: 1 }],
             members_known: true,
             run_times: true,

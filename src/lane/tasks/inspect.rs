@@ -3,8 +3,6 @@
 //! The mark is read before the letter. If the thread ran in between, the mark is older than the letter and the next
 //! look finds another one, so a wait may seem to begin later than it did and never earlier.
 
-use std::sync::Arc;
-
 use crate::base::bounded::{LABEL_MAX, label};
 use crate::base::clock::{self, Mono};
 use crate::base::units::{Pid, State, Tid};
@@ -167,14 +165,14 @@ impl Seen {
 }
 
 /// What does not change between looks.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Inspector {
     /// How progress is read.
     pub marks: Marks,
     /// Whether wait channels are shown to us at all; without the privilege they all read `0`.
     pub wchan_works: bool,
     /// Service selectors.
-    pub services: Arc<Services>,
+    pub services: Services,
 }
 
 impl Inspector {

@@ -15,14 +15,9 @@ pub enum Marks {
 }
 
 impl Marks {
-    /// Asks PID 1, which has run on every kernel.
+    /// Asks PID 1, which has run on every kernel: if its schedstat is all zero, the kernel does not keep it.
     pub fn of_this_kernel(reader: &mut Reader<'_>) -> Self {
-        Self::by(1, reader)
-    }
-
-    /// Asks a process that has run: if its schedstat is all zero, the kernel does not keep it.
-    pub fn by(pid: Pid, reader: &mut Reader<'_>) -> Self {
-        let place = Place::Thread { pid, tid: pid, file: ThreadFile::Schedstat };
+        let place = Place::Thread { pid: 1, tid: 1, file: ThreadFile::Schedstat };
         match reader.read(&place).ok().and_then(task::schedstat) {
             Some(numbers) if numbers == task::Schedstat::default() => Self::Switches,
             _ => Self::Slices,

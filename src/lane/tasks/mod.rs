@@ -5,7 +5,6 @@
 //! for a rotating share, and for all at once when the host's running count exceeds what the walk explains. New,
 //! changed, D and R threads always have their letter read.
 
-mod avoid;
 pub mod inspect;
 pub mod marks;
 mod refresh;
@@ -27,7 +26,6 @@ use crate::lane::{Tools, Work};
 use crate::sample::{Frame, Lane, Row};
 use crate::source::place::{Place, ThreadFile};
 use crate::source::task;
-use avoid::Avoid;
 use inspect::{Inspector, Known};
 use marks::Marks;
 use refresh::Refresh;
@@ -51,12 +49,10 @@ const STRIDE: usize = 32;
 pub struct TasksLane {
     limits: config::Tasks,
     handover: Arc<Handover>,
-    /// How progress is read, and whether wait channels are shown.
-    kernel: Option<(Marks, bool)>,
-    services: Arc<Services>,
+    inspector: Option<Inspector>,
+    services: Services,
     budget: Budget,
     share: f64,
-    avoid: Avoid,
     known: ByTid<Known>,
     watch: Watch,
     wanted: HashMap<Tid, Wanted>,
@@ -79,25 +75,22 @@ pub struct TasksLane {
 }
 
 impl TasksLane {
-    /// A lane that knows nothing yet. `share` is its part of the CPU budget; the threads in `avoid` are not read, as an
-    /// earlier lane hung there.
+    /// A lane that knows nothing yet. `share` is its part of the CPU budget.
     pub fn new(
         limits: config::Tasks,
         services: &[config::Service],
         handover: Arc<Handover>,
         share: f64,
-        avoid: Vec<Tid>,
         now: Mono,
     ) -> Self {
         Self {
             interval: limits.interval,
             limits,
             handover,
-            kernel: None,
-            services: Arc::new(Services::new(services)),
+            inspector: None,
+            services: Services::new(services),
             budget: Budget::new(share, now),
             share,
-            avoid: Avoid::new(avoid),
             known: ByTid::default(),
             watch: Watch::default(),
             wanted: HashMap::new(),
@@ -160,21 +153,22 @@ impl TasksLane {
         self.burst_began = clock::now();
     }
 
-    /// For one turn. What this kernel and these privileges allow is asked once.
+    /// What this kernel and these privileges allow; asked once.
     fn inspector(&mut self, tools: &mut Tools<'_>) -> Inspector {
-        let (marks, wchan_works) = *self.kernel.get_or_insert_with(|| {
-            // Both have run on every kernel.
-            let witness = [1, 2].into_iter().find(|tid| !self.avoid.contains(*tid));
-            let marks = witness.map_or(Marks::Slices, |tid| Marks::by(tid, &mut tools.reader));
+        let mut inspector = self.inspector.take().unwrap_or_else(|| {
             // kthreadd sleeps in a function of its own name; without the privilege its wait channel reads `0`.
             let kthreadd = Place::Thread { pid: 2, tid: 2, file: ThreadFile::Wchan };
-            let mut shown = || tools.reader.read(&kthreadd).ok().and_then(task::wchan).is_some();
-            (marks, !self.avoid.contains(2) && shown())
+            Inspector {
+                marks: Marks::of_this_kernel(&mut tools.reader),
+                wchan_works: tools.reader.read(&kthreadd).ok().and_then(task::wchan).is_some(),
+                services: self.services.clone(),
+            }
         });
         if let Some(members) = self.handover.members() {
-            Arc::make_mut(&mut self.services).set_members(members);
+            inspector.services.set_members(Arc::clone(&members));
+            self.services.set_members(members);
         }
-        Inspector { marks, wchan_works, services: Arc::clone(&self.services) }
+        inspector
     }
 
     /// Sends a walk and asks for the details of its waits, and of no others.
@@ -220,6 +214,7 @@ impl Work for TasksLane {
         } else {
             self.look(&inspector, tools);
         }
+        self.inspector = Some(inspector);
         let spent = clock::thread_cpu().saturating_sub(cpu);
         self.budget.spend(spent, clock::now());
         if walked {
@@ -234,6 +229,3 @@ impl Work for TasksLane {
         self.interval
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -49,12 +49,6 @@ impl TasksLane {
             sweep,
         };
         for pid in pids {
-            if self.avoid.meet(pid, pid, self.number) {
-                let leader = Thread { pid, tid: pid, lone_root: false, files: Files::Paths };
-                self.avoided(&leader, 0, &mut pass);
-                pass.unlisted.insert(pid);
-                continue;
-            }
             match self.process(pid, &mut pass, tools) {
                 Ok(()) => pass.sweep.processes = pass.sweep.processes.saturating_add(1),
                 Err(error) => {
@@ -68,13 +62,10 @@ impl TasksLane {
         let Pass { mut sweep, unlisted, busy, .. } = pass;
         sweep.end = clock::now();
         self.forget(&unlisted, &mut sweep);
-        self.avoid.forget(self.number, &unlisted, sweep.missed.over_threads == 0);
-        sweep.avoided = self.avoid.tids();
         let running = running_before.min(running(tools));
         self.bound(&mut sweep);
         let unmoved = self.remember(&sweep);
-        let (marks, reader) = (inspector.marks, &mut tools.reader);
-        let unwatched = self.watch.choose(&sweep.rows, &unmoved, &self.avoid, marks, reader);
+        let unwatched = self.watch.choose(&sweep.rows, &unmoved, inspector.marks, &mut tools.reader);
         sweep.missed.over_watched = unwatched.saturating_add(self.ask(&sweep, &unmoved, busy));
         // Our own thread is one of the running ones, and one more may have come and gone.
         let explained = sweep.states.first().copied().unwrap_or_default().saturating_add(1);
@@ -82,7 +73,7 @@ impl TasksLane {
         Ok(sweep)
     }
 
-    /// Forgets threads that were not met. Those of a process that is there and was not listed stay, unread.
+    /// Forgets threads that were not met. Those of a process that is there and could not be listed stay, unread.
     fn forget(&mut self, unlisted: &HashSet<Pid>, sweep: &mut Sweep) {
         let number = self.number;
         self.known.retain(|tid, known| {
@@ -154,10 +145,6 @@ impl TasksLane {
         pass: &mut Pass<'_>,
         tools: &mut Tools<'_>,
     ) -> Result<bool, SourceError> {
-        if self.avoid.meet(thread.tid, thread.pid, self.number) {
-            self.avoided(thread, services, pass);
-            return Ok(false);
-        }
         pass.visited = pass.visited.saturating_add(1);
         if pass.visited > self.limits.threads_max {
             pass.sweep.missed.over_threads = pass.sweep.missed.over_threads.saturating_add(1);
@@ -201,13 +188,6 @@ impl TasksLane {
             pass.sweep.unread.extend(known.tracked.then_some(thread.tid));
         }
         pass.member(services, matters_to);
-    }
-
-    /// An earlier walk hung there. Of the threads of a process that is not entered, only the first is counted: nobody
-    /// knows the others.
-    fn avoided(&mut self, thread: &Thread<'_>, services: u64, pass: &mut Pass<'_>) {
-        pass.sweep.missed.avoided = pass.sweep.missed.avoided.saturating_add(1);
-        self.unread(thread, services, pass);
     }
 
     /// Takes a close look into the walk's counts and rows. A thread belongs to the services of its process: by the
@@ -312,7 +292,7 @@ struct Pass<'i> {
     busy: HashMap<Tid, Wanted>,
     /// Threads of the process at hand; kept for its memory.
     tids: Vec<Tid>,
-    /// Processes that are there and were not listed.
+    /// Processes that are there and could not be listed.
     unlisted: HashSet<Pid>,
 }
 

@@ -5,7 +5,6 @@ use std::collections::{HashMap, HashSet};
 
 use crate::base::ids::ByTid;
 use crate::base::units::{Pid, State, Tid};
-use crate::lane::tasks::avoid::Avoid;
 use crate::lane::tasks::inspect::{Files, Inspector, KeptFiles, Known, Outcome, Thread};
 use crate::lane::tasks::marks::Marks;
 use crate::sample::{Look, Row};
@@ -31,13 +30,11 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Chooses after a walk: PID 1, then D, then R that stood still. Returns how many D rows found no place. What is to
-    /// be avoided has no row; PID 1 is watched without one.
+    /// Chooses after a walk: PID 1, then D, then R that stood still. Returns how many D rows found no place.
     pub fn choose(
         &mut self,
         rows: &[Row],
         unmoved: &HashSet<Tid>,
-        avoid: &Avoid,
         marks: Marks,
         reader: &mut Reader<'_>,
     ) -> u64 {
@@ -46,9 +43,7 @@ impl Watch {
         let init = rows.iter().find(|row| row.tid == 1);
         let mut before = std::mem::take(&mut self.threads);
         let (told, services) = init.map_or((false, super::services::INIT), |row| (true, row.services));
-        if !avoid.contains(1) {
-            self.keep(1, 1, services, told, before.remove(&1), marks, reader);
-        }
+        self.keep(1, 1, services, told, before.remove(&1), marks, reader);
         for row in in_d().chain(starved).take(WATCHED_MAX.saturating_sub(1)) {
             self.keep(row.pid, row.tid, row.services, true, before.remove(&row.tid), marks, reader);
         }
