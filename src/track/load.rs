@@ -20,23 +20,13 @@ const MISSES_MAX: u32 = 3;
 /// Steps that may lie between two readings: on an idle host the kernel makes up for late ones.
 const STEPS_MAX: u32 = 3;
 
-/// A step that was decoded.
-#[derive(Debug, Clone, Copy)]
-struct Step {
-    /// Threads in R or D.
-    active: u64,
-    /// Most runnable threads seen since the step before.
-    runnable: Option<u64>,
-}
-
 /// The decoder and its newest result.
 #[derive(Debug, Default)]
 pub struct Load {
     before: Option<([u64; 3], Mono)>,
-    step: Option<Step>,
+    active: Option<u64>,
     uninterruptible: Option<u64>,
-    /// Most runnable threads seen since the last step; `None` when a reading did not know.
-    runnable: Option<u64>,
+    estimate: Option<u64>,
     misses: u32,
     /// Steps whose count could not be solved: two steps with different counts lay between two readings.
     pub undecoded: u64,
@@ -44,44 +34,41 @@ pub struct Load {
 
 impl Load {
     /// Threads in R or D at the last step; `None` until a step was decoded.
-    pub fn active(&self) -> Option<u64> {
-        self.step.map(|step| step.active)
+    pub const fn active(&self) -> Option<u64> {
+        self.active
     }
 
-    /// Threads in D by the load averages: the smaller count of the last two steps minus the most threads that were
-    /// seen runnable meanwhile. The two numbers are not of the same instant, so this is a lower bound: on a busy host a
-    /// few in D do not show.
+    /// Threads in D by the load averages: active minus runnable, the smaller of the last two estimates, because the
+    /// two numbers are not of the same instant.
     pub const fn uninterruptible(&self) -> Option<u64> {
         self.uninterruptible
     }
 
-    /// Takes a reading: the averages in 11-bit fixed point, and the runnable count read right before, without the
+    /// Takes a reading: the averages in 11-bit fixed point, and the runnable count read right after it, without the
     /// reader itself.
     pub fn reading(&mut self, loads: [u64; 3], runnable: Option<u64>, now: Mono) {
         let Some((before, at)) = self.before else {
-            (self.before, self.runnable) = (Some((loads, now)), runnable);
+            self.before = Some((loads, now));
             return;
         };
-        self.runnable = self.runnable.zip(runnable).map(|(most, runnable)| most.max(runnable));
         if loads == before && now.since(at) < STEP_AND_SLACK {
             return;
         }
         self.before = Some((loads, now));
-        let most = std::mem::replace(&mut self.runnable, runnable);
         match solve(before, loads) {
             Some(active) => {
                 self.misses = 0;
-                let before = self.step.replace(Step { active, runnable: most });
-                self.uninterruptible = before.and_then(|before| {
-                    let runnable = before.runnable?.max(most?);
-                    Some(before.active.min(active).saturating_sub(runnable))
-                });
+                self.active = Some(active);
+                let estimate = runnable.map(|runnable| active.saturating_sub(runnable));
+                self.uninterruptible =
+                    estimate.map(|now| self.estimate.map_or(now, |before| now.min(before)));
+                self.estimate = estimate;
             }
             None => {
                 self.undecoded = self.undecoded.saturating_add(1);
                 self.misses = self.misses.saturating_add(1);
                 if self.misses >= MISSES_MAX {
-                    (self.step, self.uninterruptible) = (None, None);
+                    (self.active, self.uninterruptible, self.estimate) = (None, None, None);
                 }
             }
         }
@@ -155,42 +142,15 @@ mod tests {
     }
 
     #[test]
-    fn d_is_the_smaller_count_of_two_steps_minus_the_most_that_were_runnable_meanwhile() {
+    fn d_is_active_minus_runnable_the_smaller_of_two() {
         let mut load = Load::default();
         let mut loads = [100, 100, 100];
         load.reading(loads, Some(0), at(0));
-        // What is runnable between the steps counts as well as what is at them.
-        let steps = [
-            (5, 0, 7, None),
-            (10, 2, 7, Some(5)),
-            (15, 0, 7, Some(5)),
-            (20, 0, 9, Some(7)),
-            (25, 0, 9, Some(9)),
-        ];
-        for (seconds, between, active, expected) in steps {
-            load.reading(loads, Some(between), at(seconds - 2));
-            loads = advance(loads, active, false);
-            load.reading(loads, Some(0), at(seconds));
-            assert_eq!(load.active(), Some(active));
-            assert_eq!(load.uninterruptible(), expected, "at {seconds}");
-        }
-        load.reading(loads, None, at(27));
-        loads = advance(loads, 9, false);
-        load.reading(loads, Some(0), at(30));
-        assert_eq!(load.uninterruptible(), None, "what was runnable meanwhile is not known");
-    }
-
-    #[test]
-    fn a_burst_at_the_steps_is_not_called_d() {
-        let mut load = Load::default();
-        let mut loads = [100, 100, 100];
-        load.reading(loads, Some(0), at(0));
-        for seconds in 1..40 {
-            if seconds % 5 == 0 {
-                loads = advance(loads, 6, false);
-            }
-            load.reading(loads, Some(if seconds % 5 == 4 { 6 } else { 0 }), at(seconds));
-            assert_eq!(load.uninterruptible().unwrap_or(0), 0, "at {seconds}");
+        for (seconds, runnable, expected) in [(5, 1, 6), (10, 2, 5), (15, 0, 5), (20, 0, 7)] {
+            loads = advance(loads, 7, false);
+            load.reading(loads, Some(runnable), at(seconds));
+            assert_eq!(load.active(), Some(7));
+            assert_eq!(load.uninterruptible(), Some(expected), "at {seconds}");
         }
     }
 

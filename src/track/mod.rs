@@ -86,6 +86,8 @@ pub struct Census {
     pub processes: u64,
     /// Threads by state, in the order of [`State::ALL`].
     pub states: [u64; State::ALL.len()],
+    /// Threads that are there and could not be read.
+    pub unread: u64,
     /// Threads by service bit.
     pub services: Vec<ServiceTasks>,
     /// Starvation can be seen at all.
@@ -157,6 +159,8 @@ impl Tracks {
         self.spins.sweep(&sweep);
         self.book(&ended);
         self.missed.add(&sweep.missed);
+        let Missed { denied, failed, over_threads, .. } = sweep.missed;
+        let unread = denied.saturating_add(failed).saturating_add(over_threads);
         let Sweep { begin, end, processes, mut states, mut services, run_times, .. } = sweep;
         if let Some(before) = self.census.as_ref().filter(|_| !sweep.members_known) {
             // A part only: a service must not seem absent because its group could not be read.
@@ -173,7 +177,7 @@ impl Tracks {
         let confirmed = u64::try_from(confirmed).unwrap_or_default().min(*unknown);
         *unknown = unknown.saturating_sub(confirmed);
         *uninterruptible = uninterruptible.saturating_add(confirmed);
-        self.census = Some(Census { begin, end, processes, states, services, run_times });
+        self.census = Some(Census { begin, end, processes, states, unread, services, run_times });
     }
 
     fn book(&mut self, ended: &[Wait]) {
