@@ -173,7 +173,8 @@ pub struct Missed {
     pub over_threads: u64,
     /// Rows past `tasks.rows_max`.
     pub over_rows: u64,
-    /// D rows past the number that is looked at between walks, and R rows past the number whose details are asked for.
+    /// D rows past the number that is looked at between walks, and threads that run past the number whose details
+    /// are asked for.
     pub over_watched: u64,
 }
 

@@ -148,7 +148,8 @@ impl DetailLane {
         let open = open.filter(|wish| again(wish).is_none_or(|again| again <= now));
         let (mut open, mut runnable): (Vec<_>, Vec<_>) = open.partition(|wish| wish.why == Why::Blocked);
         open.truncate(PER_TURN);
-        runnable.sort_by_key(|wish| (wish.why, again(wish)));
+        // Who was never asked about has no claim before those whose second look is due: one look proves nothing.
+        runnable.sort_by_key(|wish| (wish.why, again(wish).unwrap_or(now)));
         runnable.truncate(RUNNABLE_PER_TURN);
         open.append(&mut runnable);
         open

@@ -201,7 +201,7 @@ pub struct InKernel<'a> {
     pub party: Party<'a>,
     /// The part of it, 0 to 1.
     pub part: f64,
-    /// How long it kept a CPU each time, the mean.
+    /// How long it was in the kernel each time that it was put on a CPU, the mean.
     pub at_a_time: Duration,
 }
 

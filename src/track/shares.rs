@@ -36,7 +36,7 @@ pub struct Share {
     /// Part of the time that it was in the kernel, 0 to 1: its run time without what the kernel counts as user time.
     /// Where that is sampled at ticks, a thread that runs between them has none.
     pub in_kernel: f64,
-    /// How long it kept a CPU each time that it was put on one, the mean.
+    /// How long it was in the kernel each time that it was put on a CPU, the mean.
     pub at_a_time: Duration,
 }
 
@@ -80,21 +80,17 @@ impl Shares {
                 since: seen.begin,
                 last: busy.end,
                 in_kernel: in_kernel.min(1.0),
-                at_a_time: Duration::from_nanos(ran / slices.max(1)),
+                at_a_time: Duration::from_nanos(ran.saturating_sub(user) / slices.max(1)),
             })
         });
-        // The largest of the time that is told.
         let earlier = before.and_then(|seen| seen.share);
-        let earlier = earlier.filter(|share| busy.end.since(share.last) <= KEPT);
-        let share =
-            [proved, earlier].into_iter().flatten().max_by(|a, b| a.in_kernel.total_cmp(&b.in_kernel));
         let seen = Seen {
             start_ticks: detail.start_ticks,
             cpu: detail.cpu,
             begin: busy.begin,
             mark: detail.mark,
             user_ticks: busy.user_ticks,
-            share,
+            share: proved.or(earlier),
         };
         self.0.insert(detail.tid, seen);
     }
@@ -149,6 +145,18 @@ mod tests {
             "nearly all of it at home"
         );
         assert_eq!(told(&[at(1000, 500, 4, 2), at(3000, 2300, 4, 1)], 3000), None, "on two CPUs");
+    }
+
+    #[test]
+    fn time_at_home_is_no_stay_in_the_kernel() {
+        let at_a_time = |user_ticks| {
+            let mut shares = Shares::default();
+            let mark = |slices, ran| Mark { slices, run_ns: ran * MS };
+            shares.detail(&Detail { mark: mark(0, 0), ..at(1000, 0, 0, 1) });
+            shares.detail(&Detail { mark: mark(10, 9900), ..at(11_000, 9900, user_ticks, 1) });
+            shares.iter(Mono::from_nanos(11_000 * MS)).next().map(|(_, share)| share.at_a_time.as_millis())
+        };
+        assert_eq!((at_a_time(0), at_a_time(920)), (Some(989), Some(69)));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The walk: processes, their threads, one look each, and the frame that comes out of it. Every step is linear in the
 //! number of threads.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 
 use crate::base::clock::{self, Mono};
@@ -15,8 +16,10 @@ use crate::source::error::{Cause, SourceError};
 use crate::source::place::Place;
 use crate::source::task;
 
-/// Most threads that do not wait in the kernel and that details are asked of. The detail lane takes them in turn.
+/// Most threads in R that details are asked of. The detail lane takes them in turn.
 const RUNNABLE_MAX: usize = 1024;
+/// Most sleepers that details are asked of, those that ran most: their looks must leave room for those in R.
+const RAN_MAX: usize = 64;
 
 impl TasksLane {
     /// Walks over all threads.
@@ -209,7 +212,7 @@ impl TasksLane {
         if thread.pid != self.own_pid && runnable::busy(ran, time) {
             let why = if state == State::Running { Why::Busy } else { Why::Ran };
             let wish = Wanted { pid: thread.pid, tid: thread.tid, mark, why, worth: Worth::Nothing };
-            pass.busy.insert(thread.tid, wish);
+            pass.busy.insert(thread.tid, (ran, wish));
         }
         before.mark != mark
     }
@@ -244,18 +247,21 @@ impl TasksLane {
     }
 
     /// Decides which threads that do not wait in the kernel are worth a closer look. Returns how many found no place.
-    fn ask(&mut self, sweep: &Sweep, unmoved: &HashSet<Tid>, busy: HashMap<Tid, Wanted>) -> u64 {
+    fn ask(&mut self, sweep: &Sweep, unmoved: &HashSet<Tid>, busy: HashMap<Tid, (u64, Wanted)>) -> u64 {
         // Without run times a busy thread stands as still as a starved one.
         let in_r = sweep.rows.iter().filter(|row| row.state == State::Running && row.mark.run_ns > 0);
         let starved = in_r.filter(|row| unmoved.contains(&row.tid)).map(|row| {
             let why = Why::Starved;
             Wanted { pid: row.pid, tid: row.tid, mark: row.mark, why, worth: Worth::Nothing }
         });
-        self.runnable = starved.chain(busy.into_values()).collect();
-        self.runnable.sort_by_key(|wish| wish.why);
-        let over = self.runnable.len().saturating_sub(RUNNABLE_MAX);
-        self.runnable.truncate(RUNNABLE_MAX);
-        u64::try_from(over).unwrap_or(u64::MAX)
+        let starved: Vec<Wanted> = starved.collect();
+        let (busy, mut ran): (Vec<_>, Vec<_>) =
+            busy.into_values().partition(|(_, wish)| wish.why == Why::Busy);
+        ran.sort_by_key(|(ran, _)| Reverse(*ran));
+        let all = starved.len().saturating_add(busy.len()).saturating_add(ran.len());
+        let in_r = starved.into_iter().chain(busy.into_iter().map(|(_, wish)| wish)).take(RUNNABLE_MAX);
+        self.runnable = in_r.chain(ran.into_iter().map(|(_, wish)| wish).take(RAN_MAX)).collect();
+        u64::try_from(all.saturating_sub(self.runnable.len())).unwrap_or(u64::MAX)
     }
 
     /// In how many walks every letter is read once.
@@ -288,8 +294,8 @@ struct Pass<'i> {
     visited: usize,
     /// When the walk before began.
     before: Mono,
-    /// Threads that ran for a good part of the time.
-    busy: HashMap<Tid, Wanted>,
+    /// Threads that ran for a good part of the time, and for how long, nanoseconds.
+    busy: HashMap<Tid, (u64, Wanted)>,
     /// Threads of the process at hand; kept for its memory.
     tids: Vec<Tid>,
     /// Processes that are there and could not be listed.

@@ -262,7 +262,7 @@ fn s4_packets_that_come_late_are_told_with_who_spins_there_unless_ksoftirqd_stan
     let why = "it was in the kernel for 80 % of 4.0 s, and on that CPU at both ends of them";
     assert_eq!((found[0].suspects[0].because[0].as_str(), found[0].suspects.len()), (why, 1));
 
-    // Of two, who kept the CPU for longer than a preemptible thread can comes first, however seldom it did.
+    // Of two, who was there for longer than a preemptible thread can comes first, however seldom it did.
     let seldom = Party { tid: 8, name: Name::Comm("seldom"), ..reader };
     scene.in_kernel.push(InKernel { at_a_time: Duration::from_millis(410), ..short(seldom, 0.05) });
     // And who was there for a little, in short stays, is not accused.

@@ -40,6 +40,6 @@ fn of_kernel_time<'a>(busy: &InKernel<'a>) -> Suspect<'a> {
     if at_a_time < LATE {
         return suspect;
     }
-    // Who can be preempted gives way to ksoftirqd within milliseconds.
-    suspect.ground(4, format!("it kept the CPU for {} at a time", seconds(at_a_time)))
+    // Who can be preempted gives way within milliseconds to a ksoftirqd that waits.
+    suspect.ground(4, format!("it was there for {} at a time", seconds(at_a_time)))
 }
