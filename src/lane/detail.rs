@@ -60,10 +60,8 @@ struct Answered {
 impl Answered {
     /// Belongs to what is asked: the same wait, or a thread that is busy still.
     fn answers(&self, wish: &Wanted) -> bool {
-        match (self.why.of_time(), wish.why.of_time()) {
-            (true, true) => true,
-            _ => self.why == wish.why && self.mark == wish.mark,
-        }
+        let of_time = self.why.of_time() && wish.why.of_time();
+        of_time || (self.why == wish.why && self.mark == wish.mark)
     }
 }
 

@@ -26,5 +26,5 @@ def expect(seen):
     seen.never_more('stall_softirq_pending_seconds{cpu="0"}', 0.1, span)
     seen.grows('stall_kthread_run_delay_seconds_total{kthread="ksoftirqd",cpu="1"}', 2, span)
     seen.ends(series, span[1], within=2)
-    holder = f"Probable holder sh, pid {truth['tid']}: "
+    holder = f"Probable holder sh, pid {truth['tid']}: likely (0.90)"
     seen.told("Packets of CPU 1 may come late: ksoftirqd/1", holder, "s at a time", "perf record -a -C 1")
